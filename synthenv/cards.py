@@ -1,0 +1,243 @@
+"""The README of an artifact, an agent or a shelf, written from its facts; nothing in it is typed by hand.
+
+A score in a card is a row of `scores.Statistics` with three keys before it: algorithm, steps, episodes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from synthenv import shelf
+from synthenv.artifact import Artifact, load
+from synthenv.report import curves, learning_curves, number, table
+from synthenv.scores import Trial, statistics
+
+PLOT = "learning_curves.png"
+SCORES = (("mean", "mean"), ("IQM", "iqm"), ("worst", "worst"), ("std", "std"))
+
+
+class Form(NamedTuple):
+    """What is said of every environment of one form."""
+
+    episode: str
+    stages: tuple[str, ...]
+    nature: str
+
+
+FORMS = {
+    "bandit": Form(
+        "one step",
+        ("greedy", "states", "inner"),
+        """\
+Every episode is one step: a state is drawn, one action is paid for, the episode terminates. The environment carries a
+good policy's preferences in a form that any learner picks up. It does not exercise bootstrapping: discounts, lambdas
+and target networks change nothing here, and an agent that does well in it has not shown that it can plan.""",
+    ),
+    "mdp": Form(
+        "at most {horizon} steps",
+        ("greedy", "states", "dynamics", "inner"),
+        """\
+States follow from learned dynamics; an episode terminates where a learned test says so or is truncated at its horizon.
+Rewards are in advantage form, r(s, a) - max_b r(s, b): the best attainable reward is 0 in every state, so the optimal
+value is 0 everywhere and the optimal policy is known, whatever the discount. Agents bootstrap here, but nothing forces
+them to: one that ignores the future does as well.""",
+    ),
+}
+
+
+def card_text(artifact: Artifact, plot: bool = False) -> str:
+    """The README.md of a synthetic environment; `plot` says whether learning curves lie beside it."""
+    recipe, card, form = artifact.recipe, artifact.card, FORMS[artifact.recipe.form]
+    size = sum(leaf.numel() for leaf in artifact.weights.values())
+    box = card["spaces"]["observation"]
+    sides = [f"[{number(low)}, {number(high)}]" for low, high in zip(box["low"], box["high"], strict=True)]
+    facts = [
+        ["form", recipe.form],
+        ["episode", form.episode.format(horizon=recipe.horizon)],
+        ["observation", f"{len(sides)} numbers in {' x '.join(sides)}"],
+        ["action", f"{card['spaces']['action']['n']} choices"],
+        ["parameters", number(size)],
+        ["sha256", f"`{card['sha256']}`"],
+    ]
+    stages = [stage for stage in form.stages if getattr(recipe, stage).enabled]
+    picture = f"\n![real return against training steps]({PLOT})\n" if plot else ""
+    return f"""\
+# {recipe.id}
+
+A synthetic environment for {recipe.target}: agents are trained in here and used there.
+
+```python
+import gymnasium as gym
+
+env = gym.make("synthenv:{recipe.id}")
+```
+
+{table(["what", "value"], facts)}
+
+## How it was made
+
+`synthenv evolve recipe.yaml`, which runs the stages {", ".join(stages)} from seed {recipe.seed}. The price, paid once:
+{price(card)}.
+
+## What agents trained here do in {recipe.target}
+
+{score_tables(card)}
+{picture}
+## What it is and is not
+
+{form.nature}
+
+It is no model of the task: its states are spread wider than those of a real episode, and its returns mean nothing by
+themselves. Judge an agent by what it does in {recipe.target}.
+"""
+
+
+def agent_text(card: Mapping[str, Any]) -> str:
+    """The README.md of a trained agent."""
+    scores = card["scores"]
+    rows = [[name, scores[key]] for name, key in SCORES]
+    return f"""\
+# {card["id"]}
+
+{card["algorithm"]} after {number(card["steps"])} steps in {card["env_id"]}, seed {card["seed"]}.
+
+```python
+from synthenv.sb3 import load_agent
+
+agent = load_agent("{card["id"]}")
+```
+
+## What it does in {card["target"]}
+
+{table(["return", f"over {scores['n']} episodes"], rows)}
+"""
+
+
+def price(card: Mapping[str, Any]) -> str:
+    """What making an environment took, in words."""
+    return (
+        f"{number(card['real_steps'])} steps of {card['target']}, "
+        f"{number(round(card['seconds']))} s on the clock, {number(round(card['cpu_seconds']))} CPU seconds"
+    )
+
+
+def score_tables(card: Mapping[str, Any]) -> str:
+    """What agents trained in an environment do outside: SB3's, and those of the exam at the end of making it."""
+    header = ["agent", "training steps", "n", *(name for name, _ in SCORES), "95 % interval of the mean"]
+    parts = []
+    if scores := card.get("scores"):
+        parts.append(
+            "Stable-Baselines3, default hyperparameters, the final greedy policy; n agents, one a seed, "
+            f"{scores[0]['episodes']} episodes each.\n\n"
+            + table(header, [[row["algorithm"], row["steps"], *_score_cells(row)] for row in scores])
+        )
+    if exam := card.get("exam"):
+        names = [name.rsplit("-", 1) for name in exam]
+        rows = [
+            [learner, int(steps), *_score_cells(row)]
+            for (learner, steps), row in zip(names, exam.values(), strict=True)
+        ]
+        parts.append(
+            "The package's own learners, hyperparameters drawn as the recipe says, seeds never used before.\n\n"
+            + table(header, rows)
+        )
+    return "\n\n".join(parts) or "Not measured yet."
+
+
+def _score_cells(row: Mapping[str, Any]) -> list[Any]:
+    return [row["n"], *(row[key] for _, key in SCORES), " to ".join(map(number, row["interval"]))]
+
+
+def scores(trials: Iterable[Trial]) -> list[dict[str, Any]]:
+    """What a card says of its trials: a row for each algorithm, at its longest training."""
+    trials = list(trials)
+    found = []
+    for algorithm in dict.fromkeys(trial.algorithm for trial in trials):
+        steps = max(trial.steps for trial in trials if trial.algorithm == algorithm)
+        last = [trial for trial in trials if (trial.algorithm, trial.steps) == (algorithm, steps)]
+        row = {"algorithm": algorithm, "steps": steps, "episodes": last[0].episodes}
+        found.append({**row, **statistics([trial.real_return for trial in last])})
+    return found
+
+
+def refresh(folder: Path, trials: Sequence[Trial] = ()) -> list[Path]:
+    """Rewrite what is generated in an environment's folder, an agent's, or a whole shelf; returns the files written.
+
+    Where `trials` name an environment they replace its scores and draw its learning curves.
+    """
+    if (folder / "recipe.yaml").is_file():
+        return _environment(folder, trials)
+    if (folder / "config.json").is_file():
+        return [_replace(folder / "README.md", agent_text(shelf.card(folder)))]
+    if folder.name not in SHELVES:
+        raise ValueError(f"expected an environment, an agent, or a shelf called envs or agents, got {folder}")
+    inside = [path for card in sorted(folder.glob("*/card.json")) for path in refresh(card.parent, trials)]
+    return [*inside, _replace(folder / "README.md", SHELVES[folder.name](folder))]
+
+
+def _environment(folder: Path, trials: Sequence[Trial]) -> list[Path]:
+    artifact, written = load(folder), []
+    target = artifact.recipe.target
+    mine = [trial for trial in trials if trial.environment == artifact.recipe.id]
+    if mine:
+        artifact.card["scores"] = scores(mine)
+        written.append(_replace(folder / "card.json", json.dumps(artifact.card, indent=2) + "\n"))
+        outside = [trial for trial in trials if trial.environment == target]
+        learning_curves(folder / PLOT, curves([*mine, *outside]), target)
+        written.append(folder / PLOT)
+    text = card_text(artifact, (folder / PLOT).is_file())
+    return [*written, _replace(folder / "README.md", text)]
+
+
+def envs_text(root: Path) -> str:
+    """The README.md of the shelf of environments in `root`."""
+    cards = [shelf.card(path.parent) for path in sorted(root.glob("*/card.json"))]
+    rows = [
+        [f"[{card['id']}]({card['id']})", card["target"], card["form"], card["real_steps"], round(card["cpu_seconds"])]
+        for card in cards
+    ]
+    return f"""\
+# envs: synthetic environments that ship
+
+Data, one folder an id: the recipe, the weights, the card with price and scores. The code that plays them is
+`synthenv/gym.py`, the code that makes them `synthenv/meta/`. This file is written by `synthenv card envs`.
+
+{table(["id", "stands for", "form", "real steps spent", "CPU seconds"], rows)}
+"""
+
+
+def agents_text(root: Path) -> str:
+    """The README.md of the shelf of agents in `root`."""
+    cards = [shelf.card(path.parent) for path in sorted(root.glob("*/card.json"))]
+    rows = [
+        [f"[{card['id']}]({card['id']})", card["algorithm"], card["env_id"], card["target"],
+         card["scores"]["mean"], card["scores"]["worst"]]
+        for card in cards
+    ]  # fmt: skip
+    presets = ", ".join(f"[{path.stem}](hyperparameters/{path.name})" for path in sorted(root.glob("*/*.yml")))
+    return f"""\
+# agents: hyperparameters and trained policies
+
+Data. This file is written by `synthenv card agents`.
+
+Presets have the keys of rl_zoo3, by environment id, and go to `synthenv train --hyperparameters`:
+{presets}.
+
+Policies were trained in a synthetic environment alone. They are safetensors and plain configuration, rebuilt by
+`synthenv.sb3.load_agent(id)`.
+
+{table(["id", "learner", "trained in", "used in", "mean return", "worst episode"], rows)}
+"""
+
+
+SHELVES = {"envs": envs_text, "agents": agents_text}
+
+
+def _replace(path: Path, text: str) -> Path:
+    """Write aside, then rename: a card is never half written."""
+    aside = path.with_name(path.name + ".partial")
+    aside.write_text(text, encoding="utf-8", newline="\n")
+    return aside.replace(path)

@@ -1,0 +1,154 @@
+"""From a recipe to an artifact: the four stages of a synthetic environment, in order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from synthenv import artifact, learners, scores, strategies, worlds
+from synthenv.artifact import Artifact
+from synthenv.expected import expected_steps
+from synthenv.meta import dynamics, states
+from synthenv.meta.greedy import GreedyTask
+from synthenv.meta.inner import InnerTask, graduates
+from synthenv.meta.run import Run
+from synthenv.meta.task import Executor, executor, one_thread
+from synthenv.recipe import EnvRecipe
+from synthenv.tree import Tree, part, prefixed, ravel, shapes, unravel
+from synthenv.worlds import RealTask
+from synthenv.worlds.bandit import SyntheticBandit
+from synthenv.worlds.mdp import SyntheticMDP
+
+
+def evolve(
+    recipe: EnvRecipe,
+    folder: str | Path,
+    *,
+    run_folder: str | Path | None = None,
+    resume: bool = False,
+    workers: int | None = None,
+    progress: bool | None = None,
+    checkpoint_every: int = 1,
+) -> Artifact:
+    """Meta-learn a synthetic environment and write it to `folder`.
+
+    run_folder holds checkpoints and TensorBoard logs (default: runs/<id>); with `resume` a killed run goes on from
+    there, bit for bit. workers: processes for the inner loops (default: one a core); their number changes no result.
+    progress: None shows bars on a terminal only. Raises ValueError for a recipe that cannot be carried out.
+    """
+    check(recipe)
+    real = worlds.real(recipe.target)
+    runs = Path(run_folder) if run_folder is not None else Path("runs") / recipe.id
+    processes = workers or os.cpu_count() or 1
+    with one_thread(), executor(processes) as where, Run(
+        recipe, runs, resume=resume, progress=progress, every=checkpoint_every
+    ) as run:  # fmt: skip
+        synthetic, params = greedy_stage(recipe, real, run, where)
+        synthetic, params, seen = states_stage(recipe, real, run, synthetic, params)
+        if isinstance(synthetic, SyntheticMDP):
+            params = dynamics_stage(recipe, run, synthetic, params, seen)
+        params = inner_stage(recipe, real, run, synthetic, params, where)
+        price = run.price()
+        exam = examination(recipe, real, run, synthetic, params)
+        facts = {**artifact.describe(*synthetic.spaces), **price, "stages": run.ledger.done, "exam": exam}
+        weights = {**params, "centre": synthetic.centre[None], "reach": synthetic.reach[None]}
+        steps = expected_steps(synthetic, params, recipe.time_limit)
+        return artifact.save(folder, recipe, weights, facts, steps)
+
+
+def check(recipe: EnvRecipe) -> None:
+    """Raise ValueError for what would otherwise fail in the middle of a run."""
+    spaces = worlds.real(recipe.target).spaces
+    for search in (recipe.greedy.search, recipe.inner.search):
+        strategies.named(search.strategy, **search.options)
+    for loop in (*recipe.inner.loops, *recipe.exam.loops):
+        learner = learners.named(loop.algorithm, spaces, **loop.settings)
+        learners.fill(learner, 1, {name: values[0] for name, values in loop.draws.items()})
+
+
+def greedy_stage(recipe: EnvRecipe, real: RealTask, run: Run, where: Executor) -> tuple[SyntheticBandit, Tree]:
+    """Stage 1: coordinates from a random policy's states, then rewards whose own policy is good."""
+
+    seen = run.once("look", lambda: states.random_box(real, run.generator("look")))
+    synthetic = worlds.synthetic(recipe, seen["centre"], seen["reach"])
+    params = synthetic.init(run.generator("init"), 1)
+    reward = part(params, "reward")
+    if recipe.greedy.enabled:
+        task = GreedyTask(recipe, real, synthetic, shapes(reward))
+        flat = run.search("greedy", task, ravel(reward)[0], recipe.greedy.search, where)
+        reward = unravel(flat[None], shapes(reward))
+    return synthetic, {**params, **prefixed("reward", reward)}
+
+
+def states_stage(
+    recipe: EnvRecipe, real: RealTask, run: Run, old: SyntheticBandit, params: Tree
+) -> tuple[SyntheticBandit, Tree, Tree]:
+    """Stage 2: the box, the start network and the rewards' scale, from where the greedy policy goes.
+
+    Also returns the real transitions seen, leaves [M, ...].
+    """
+    stage = recipe.states
+    seen = run.once("seen", lambda: states.visit(real, old, params, stage, run.generator("visit")))
+    if not stage.enabled:
+        return old, params, seen
+    synthetic = worlds.synthetic(recipe, *states.box(seen["observation"], stage.widen, stage.reach))
+
+    def fit() -> tuple[Tree, dict[str, Any], int]:
+        u = states.widened(synthetic, seen["observation"], stage.widen)
+        reward = states.rewrite(part(params, "reward"), old, synthetic)
+        reward = states.standardise(reward, u[None], stage.scale, recipe.activation)
+        start, distance = states.fit_start(synthetic, part(params, "start"), u, stage.updates, run.generator("fit"))
+        noise = torch.full_like(params["noise.reward"], stage.noise * stage.scale)
+        taught = {**prefixed("start", start), **prefixed("reward", reward), "noise.reward": noise}
+        return taught, {"energy_distance": distance}, 0
+
+    return synthetic, {**params, **run.once("states", fit)}, seen
+
+
+def dynamics_stage(recipe: EnvRecipe, run: Run, synthetic: SyntheticMDP, params: Tree, seen: Tree) -> Tree:
+    """First half of stage 4: dynamics and termination from the real steps of stage 2; no further real step."""
+    if not recipe.dynamics.enabled:
+        return params
+    widen = recipe.states.widen if recipe.states.enabled else 1.0
+
+    def fit() -> tuple[Tree, dict[str, Any], int]:
+        ends = {name: states.widened(synthetic, seen[name], widen) for name in ("observation", "following")}
+        transition, facts = dynamics.fit_transition(
+            synthetic, part(params, "transition"), {**seen, **ends}, recipe.dynamics.updates, run.generator("dynamics")
+        )
+        random_action = states.regret(synthetic, params, ends["observation"])
+        cost = torch.full_like(params["cost.end"], recipe.dynamics.cost * recipe.horizon * random_action)
+        return {**prefixed("transition", transition), "cost.end": cost}, facts, 0
+
+    return {**params, **run.once("dynamics", fit)}
+
+
+def inner_stage(
+    recipe: EnvRecipe, real: RealTask, run: Run, synthetic: SyntheticBandit, params: Tree, where: Executor
+) -> Tree:
+    """Stage 3, and the second half of stage 4: all networks, by what agents trained inside are worth."""
+    stage = recipe.inner
+    if not stage.enabled:
+        return params
+    moving = {name: leaf for name, leaf in params.items() if name.split(".")[0] in stage.parts}
+    fixed = {name: leaf for name, leaf in params.items() if name not in moving}
+    task = InnerTask(recipe, real, synthetic, fixed, shapes(moving))
+    flat = run.search("inner", task, ravel(moving)[0], stage.search, where)
+    evolved = unravel(flat[None], shapes(moving))
+    return {name: evolved.get(name, leaf) for name, leaf in params.items()}
+
+
+def examination(
+    recipe: EnvRecipe, real: RealTask, run: Run, synthetic: SyntheticBandit, params: Tree
+) -> dict[str, Any]:
+    """Real returns of fresh agents; the real steps it takes test the artifact and are no part of its price."""
+    marks = {}
+    for number, loop in enumerate(recipe.exam.loops if recipe.exam.agents else ()):
+        task = InnerTask(recipe, real, synthetic, {}, {})
+        generator = run.generator("exam", number)
+        returns, _ = graduates(task, loop, params, recipe.exam.agents, recipe.exam.episodes, generator)
+        marks[f"{loop.algorithm}-{loop.steps}"] = scores.statistics(returns[0].mean(-1).tolist())
+    return marks

@@ -1,0 +1,234 @@
+"""Recipes: everything needed to redo a run, as frozen dataclasses that read and write YAML and refuse unknown keys.
+
+Choices are words. The reader is generic (`load`, `build`, `dump`); the recipe of a synthetic environment follows it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+Kind = TypeVar("Kind")
+
+
+def load(kind: type[Kind], path: str | Path) -> Kind:
+    """Read a YAML file into the dataclass `kind`; raises ValueError naming the file, the key and the nearest one."""
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    try:
+        return build(kind, raw)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def build(kind: type[Kind], raw: Any, place: str = "") -> Kind:
+    """Turn nested mappings into `kind`, checking every key and type."""
+    where = place or "recipe"
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{where} must be a mapping of keys to values, got {type(raw).__name__}")
+    hints = get_type_hints(kind)
+    known = {f.name: hints[f.name] for f in fields(kind)}  # type: ignore[arg-type]
+    for key in raw:
+        if key not in known:
+            near = get_close_matches(str(key), known, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else f" (it has: {', '.join(known)})"
+            raise ValueError(f"{where} has no key '{key}'{hint}")
+    needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
+    if missing := [name for name in needed if name not in raw]:
+        raise ValueError(f"{where} lacks {', '.join(missing)}")
+    return kind(**{key: _read(known[key], value, f"{place}.{key}".lstrip(".")) for key, value in raw.items()})
+
+
+def dump(recipe: Any) -> str:
+    """The recipe as YAML, in the order of its fields."""
+    return yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False, allow_unicode=True)
+
+
+def digest(recipe: Any) -> str:
+    """sha256 of the recipe's YAML: equal recipes, equal digests."""
+    return hashlib.sha256(dump(recipe).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _read(hint: Any, value: Any, place: str) -> Any:
+    """Check one value against its annotation; integers pass as floats, lists as tuples."""
+    origin, choices = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if is_dataclass(hint) and isinstance(hint, type):
+        return build(hint, value, place)
+    if origin is Literal:
+        if value in choices:
+            return value
+        near = get_close_matches(str(value), [str(choice) for choice in choices], 1)
+        wish = f"did you mean '{near[0]}'?" if near else "choose one of them"
+        raise ValueError(f"{place} must be one of {', '.join(map(str, choices))}, got {value!r}; {wish}")
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in choices:
+            return None
+        return _read(next(choice for choice in choices if choice is not type(None)), value, place)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_read(choices[0], item, f"{place}[{i}]") for i, item in enumerate(value))
+    if origin is dict and isinstance(value, Mapping):
+        return {str(key): _read(choices[1], item, f"{place}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    plain = origin or hint
+    if isinstance(value, plain) and not (plain is int and isinstance(value, bool)):
+        return value
+    raise ValueError(f"{place} must be {getattr(plain, '__name__', plain)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Search:
+    """One evolution: which strategy, how wide, how long."""
+
+    strategy: str = "snes"
+    """Name of a strategy in `synthenv.strategies`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Settings of the strategy, as its class names them (sigma, rate, ...)."""
+    population: int = 64
+    """Candidates a generation."""
+    generations: int = 20
+    """Outer steps."""
+
+
+@dataclass(frozen=True)
+class GreedyStage:
+    """Stage 1: evolve the reward network by the real return of its own optimal policy; no inner loop."""
+
+    enabled: bool = True
+    """Whether to do this at all."""
+    search: Search = field(default_factory=lambda: Search(options={"sigma": 0.3, "mirrored": True}))
+    episodes: int = 4
+    """Real episodes a candidate."""
+    slips: float = 0.1
+    """Share of real actions replaced by random ones, so that what wins recovers from an imperfect agent."""
+
+
+@dataclass(frozen=True)
+class StatesStage:
+    """Stage 2: fit the start network to the states that the greedy policy visits, widened."""
+
+    enabled: bool = True
+    """Whether to do this at all."""
+    episodes: int = 64
+    """Real episodes under way at a time; each runs for the task's horizon and restarts when it ends."""
+    slips: float = 1.0
+    """Share of random actions: none in the first episode, rising to this share in the last."""
+    widen: float = 3.0
+    """Factor on the distance of visited states from their centre: agents learn faster from states that stand out."""
+    reach: float = 1.2
+    """Half-width of the observation box over the widened states' far end (their 99.9 % quantile)."""
+    updates: int = 300
+    """Adam steps on the energy distance between drawn and visited states."""
+    scale: float = 1.0
+    """Standard deviation that rewards r(s, a) are brought to, over visited states and actions."""
+    noise: float = 0.3
+    """Standard deviation of the luck in every reward, in units of `scale`; see `worlds.bandit`."""
+
+
+@dataclass(frozen=True)
+class DynamicsStage:
+    """First half of stage 4, MDP form only: fit dynamics and termination on the real steps of stage 2."""
+
+    enabled: bool = True
+    """Whether to do this at all."""
+    updates: int = 2000
+    """Adam steps."""
+    cost: float = 1.0
+    """What ending an episode costs, in units of what a whole episode of random actions does."""
+
+
+@dataclass(frozen=True)
+class Inner:
+    """One kind of inner loop: an algorithm, its structure, and the hyperparameters it draws from."""
+
+    algorithm: str
+    """Name of a learner in `synthenv.learners`."""
+    steps: int = 10_000
+    """Synthetic steps an agent gets."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Static structure of the learner: envs, length, hidden, ... as its class names them."""
+    draws: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Per hyperparameter, the values drawn from, all alike; those not named keep the learner's default."""
+
+
+@dataclass(frozen=True)
+class InnerStage:
+    """Stage 3: evolve the networks by the real return of agents trained inside."""
+
+    enabled: bool = True
+    """Whether to do this at all."""
+    search: Search = field(default_factory=lambda: Search("snes", {"sigma": 0.03}, 32, 30))
+    loops: tuple[Inner, ...] = (Inner("ppo", 2048), Inner("a2c", 2000), Inner("dqn", 2000))
+    """Kinds of inner loop; generation g uses loop g modulo their number, with draws shared by all candidates."""
+    parts: tuple[Literal["start", "reward", "transition", "cost", "noise"], ...] = ("start", "reward")
+    """Networks that evolve; the others stay as the stages before left them."""
+    agents: int = 2
+    """Agents a candidate."""
+    episodes: int = 8
+    """Real episodes an agent is scored on."""
+    tail: float = 0.5
+    """Weight of the worst agent in the fitness; the mean of all agents has the rest."""
+    chunk: int = 8
+    """Candidates trained together in one process."""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """After the last stage: agents with seeds and draws never used before, scored for the card."""
+
+    loops: tuple[Inner, ...] = (Inner("ppo"), Inner("a2c"), Inner("dqn"))
+    """Kinds of training that are examined."""
+    agents: int = 16
+    """Agents of each kind; 0 for no exam."""
+    episodes: int = 20
+    """Real episodes an agent is scored on."""
+
+
+@dataclass(frozen=True)
+class EnvRecipe:
+    """How a synthetic environment is made."""
+
+    id: str
+    """Gymnasium id of the environment, e.g. SynthBandit-CartPole-v0."""
+    target: str
+    """The real task: a world in `synthenv.worlds` by Gymnasium id."""
+    form: Literal["bandit", "mdp"] = "bandit"
+    """One step an episode, or many."""
+    seed: int = 0
+    """All randomness follows from it."""
+    hidden: int = 32
+    """Width of every network's hidden layer."""
+    latent: int = 4
+    """Size of the Gaussian that initial states are drawn from."""
+    activation: Literal["tanh", "relu", "silu"] = "tanh"
+    """Of every network's hidden layer."""
+    horizon: int = 1
+    """Steps of an episode at most: before truncation in the MDP form, 1 in the bandit form."""
+    greedy: GreedyStage = field(default_factory=GreedyStage)
+    states: StatesStage = field(default_factory=StatesStage)
+    dynamics: DynamicsStage = field(default_factory=DynamicsStage)
+    inner: InnerStage = field(default_factory=InnerStage)
+    exam: Exam = field(default_factory=Exam)
+
+    @property
+    def time_limit(self) -> int | None:
+        """Steps before truncation; None for a bandit, whose episodes terminate by themselves."""
+        return self.horizon if self.form == "mdp" else None

@@ -1,0 +1,218 @@
+"""Stable-Baselines3 with synthetic environments: batches as its `VecEnv`, training, scores on the real task.
+
+SB3 takes no Gymnasium vector environment and steps its own one by one. Here a batch stays a batch: of N episodes only
+those that end cost Python time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env as make_real
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from synthenv.agents import load_agent, save_agent
+from synthenv.catalogue import unknown
+from synthenv.gym import Step, SynthVectorEnv
+
+__all__ = [
+    "GymVectorToSB3",
+    "SynthVecEnv",
+    "algorithm",
+    "evaluate",
+    "load_agent",
+    "make_vec_env",
+    "save_agent",
+    "train",
+]
+
+
+class GymVectorToSB3(VecEnv):
+    """Any Gymnasium vector environment that restarts episodes within the step, as SB3 sees environments.
+
+    An ended episode's info has `terminal_observation`, `TimeLimit.truncated` and `episode` (r, l, t, as SB3's
+    Monitor writes them); the others share one empty dictionary. Gymnasium's own infos are not passed on.
+    """
+
+    def __init__(self, venv: VectorEnv[Any, Any, Any]) -> None:
+        mode = venv.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"expected a vector environment with autoreset_mode SAME_STEP, got {mode} from {venv}; try "
+                'gymnasium.make_vec(id, n, "sync", vector_kwargs={"autoreset_mode": "SameStep"})'
+            )
+        self.venv: Any = venv
+        super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
+
+    def play(self, actions: npt.NDArray[Any]) -> Step:
+        """One step of every episode."""
+        observation, reward, terminated, truncated, infos = self.venv.step(actions)
+        return Step(observation, reward, terminated, truncated, infos.get("final_obs"))
+
+    def reset(self) -> VecEnvObs:
+        """Fresh episodes, seeded if `seed` was called."""
+        observation, _ = self.venv.reset(seed=self._seeds[0], options=self._options[0] or None)
+        self._reset_seeds()
+        self._reset_options()
+        self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=np.int64)
+        self._began = time.perf_counter()
+        return observation  # type: ignore[no-any-return]
+
+    def step_async(self, actions: npt.NDArray[Any]) -> None:
+        """Remember the actions; the step itself is `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """One step of every episode; those that end begin again at once."""
+        step = self.play(self._actions)
+        self._returns += step.reward
+        self._lengths += 1
+        done = step.terminated | step.truncated
+        infos: list[dict[str, Any]] = [{}] * self.num_envs
+        ended = np.flatnonzero(done)
+        if len(ended):
+            seconds = round(time.perf_counter() - self._began, 6)
+            late = (step.truncated & ~step.terminated)[ended].tolist()
+            facts = zip(ended.tolist(), late, self._returns[ended].tolist(), self._lengths[ended].tolist(), strict=True)
+            for i, truncated, total, length in facts:
+                infos[i] = {
+                    "terminal_observation": step.following[i],
+                    "TimeLimit.truncated": truncated,
+                    "episode": {"r": round(total, 6), "l": length, "t": seconds},
+                }
+            self._returns[ended], self._lengths[ended] = 0, 0
+        return step.observation, step.reward, done, infos
+
+    def close(self) -> None:
+        """Release the batch."""
+        self.venv.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The batch's attribute, once per episode asked for."""
+        return [getattr(self.venv, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of the whole batch."""
+        setattr(self.venv, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of the batch once; its result, once per episode asked for."""
+        result = getattr(self.venv, method_name)(*method_args, **method_kwargs)
+        return [result for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """True for SB3's Monitor, whose `episode` entry every ended episode carries."""
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
+
+    def get_images(self) -> tuple[Any, ...]:
+        """A picture of every episode."""
+        return self.venv.render()  # type: ignore[no-any-return]
+
+
+class SynthVecEnv(GymVectorToSB3):
+    """A batch of synthetic episodes, stepped without Gymnasium's infos in between."""
+
+    def play(self, actions: npt.NDArray[Any]) -> Step:
+        """One step of every episode."""
+        step: Step = self.venv.advance(actions)
+        return step
+
+
+def make_vec_env(
+    env_id: str | Path, n_envs: int = 1, seed: int | None = None, device: str = "cpu", render_mode: str | None = None
+) -> SynthVecEnv:
+    """A batch of a synthetic environment, by id or by folder, for any SB3 algorithm."""
+    venv = SynthVecEnv(SynthVectorEnv(_ours(env_id) or env_id, n_envs, device=device, render_mode=render_mode))
+    if seed is not None:
+        venv.seed(seed)
+    return venv
+
+
+def train(
+    algo: str,
+    env_id: str | Path,
+    steps: int,
+    *,
+    seed: int,
+    hyperparameters: Literal["default"] | Mapping[str, Any] = "default",
+    tensorboard: str | Path | None = None,
+    progress: bool | None = None,
+    n_envs: int | None = None,
+    callback: Any = None,
+) -> BaseAlgorithm:
+    """An SB3 or sb3-contrib agent trained for `steps` steps in a synthetic environment or any Gymnasium task.
+
+    Hyperparameters are those of the algorithm's class, besides `policy` ("MlpPolicy" unless given). A progress bar
+    shows where stderr is a terminal, unless `progress` says otherwise.
+
+    To go on with the agent in the real task, whose observation box is wider, save it and read it into that task:
+    `load_agent(folder, env="CartPole-v1").learn(10_000)`.
+    """
+    kind = algorithm(algo)
+    count = n_envs or 1
+    ours = _ours(env_id)
+    env: VecEnv = make_vec_env(ours, count, seed) if ours is not None else make_real(str(env_id), count, seed)
+    settings = {} if hyperparameters == "default" else dict(hyperparameters)
+    policy = settings.pop("policy", "MlpPolicy")
+    log = None if tensorboard is None else str(tensorboard)
+    model = kind(policy, env, seed=seed, tensorboard_log=log, **{"device": "cpu", **settings})
+    show = sys.stderr.isatty() if progress is None else progress
+    return model.learn(steps, callback=callback, progress_bar=show)
+
+
+def evaluate(
+    model: Any, env_id: str, episodes: int = 20, seed: int = 0, deterministic: bool = True
+) -> npt.NDArray[np.float64]:
+    """Undiscounted return of each of `episodes` whole episodes, [episodes].
+
+    Every episode has an environment of its own and only its first is counted, so short ones are not favoured.
+    `model` is anything with SB3's `predict`.
+    """
+    venv = gymnasium.make_vec(env_id, num_envs=episodes)
+    observation, _ = venv.reset(seed=seed)
+    returns, alive = np.zeros(episodes), np.ones(episodes, dtype=np.bool_)
+    while alive.any():
+        action, _ = model.predict(observation, deterministic=deterministic)
+        observation, reward, terminated, truncated, _ = venv.step(action)
+        returns += reward * alive
+        alive &= ~(terminated | truncated)
+    venv.close()
+    return returns
+
+
+def algorithm(name: str) -> type[BaseAlgorithm]:
+    """The class behind "ppo", "dqn", "trpo", ...: SB3's own, and sb3-contrib's where it is installed."""
+    known: dict[str, type[BaseAlgorithm]] = {}
+    for package in ("stable_baselines3", "sb3_contrib"):
+        with suppress(ImportError):
+            for key, kind in vars(importlib.import_module(package)).items():
+                if isinstance(kind, type) and issubclass(kind, BaseAlgorithm):
+                    known[key.lower()] = kind
+    if name.lower() not in known:
+        raise ValueError(unknown("algorithm", name, known))
+    return known[name.lower()]
+
+
+def _ours(env_id: str | Path) -> str | None:
+    """The artifact behind a registered id or a folder; None for anything that is no synthetic environment."""
+    spec = gymnasium.registry.get(str(env_id).removeprefix("synthenv:"))
+    if spec is not None:
+        return spec.kwargs.get("artifact")
+    return str(env_id) if (Path(env_id) / "card.json").is_file() else None

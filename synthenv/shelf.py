@@ -1,0 +1,49 @@
+"""Finds what ships: environments under envs/, agents under agents/, one folder each with a card.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from synthenv.catalogue import unknown
+
+Kind = Literal["envs", "agents"]
+NOUNS: dict[Kind, str] = {"envs": "environment", "agents": "agent"}
+
+
+def root(kind: Kind = "envs") -> Path:
+    """The shelf's folder: inside an installed package, or beside the package in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "_data" / kind
+    return installed if installed.is_dir() else package.parent / kind
+
+
+def ids(kind: Kind = "envs") -> list[str]:
+    """Names on the shelf, sorted."""
+    return sorted(card.parent.name for card in root(kind).glob("*/card.json"))
+
+
+def find(name: str | Path, kind: Kind = "envs") -> Path:
+    """The folder of a name on the shelf, or a path to a folder of one's own.
+
+    Raises ValueError with the nearest name for one nobody knows.
+    """
+    for folder in (root(kind) / name, Path(name)):
+        if (folder / "card.json").is_file():
+            return folder
+    if Path(name).is_dir():
+        raise ValueError(f"{name} is a folder without a card.json, so it holds no finished {NOUNS[kind]}")
+    raise ValueError(unknown(NOUNS[kind], str(name), ids(kind)))
+
+
+def card(folder: Path) -> dict[str, Any]:
+    """The facts in a folder's card.json."""
+    path = folder / "card.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(facts, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(facts).__name__}")
+    return facts

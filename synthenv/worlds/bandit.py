@@ -1,0 +1,101 @@
+"""The one-step synthetic environment: a contextual bandit whose states and rewards are two small networks."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from synthenv.nets import init_uniform, mlp
+from synthenv.tree import part, prefixed
+from synthenv.worlds.base import Outcome, Params, Spaces, State
+
+
+class SyntheticBandit:
+    """Draws a state, pays for one action, ends.
+
+    The contextual-bandit form of Liesen et al. (2024), with a bounded state: networks see unit coordinates
+    u in [-1, 1]^O, and an observation is centre + reach * u, so no observation can leave the declared box.
+    Its optimal policy is known in closed form, argmax_a r(s, a); see `preferences`.
+
+    It pays in advantage form, r(s, a) - max_b r(s, b) <= 0, so the best action earns 0 in every state and a state is
+    never good or bad by itself. Gaussian luck of deviation noise.reward comes on top. Both are for agents that have
+    solved it: PPO blows up whatever is left of their advantages to unit size, and would follow the difference between
+    states, or its critic's errors, until the policy is lost. Luck is no direction to follow.
+
+    Parameters: start.* (latent -> O), reward.* (O -> A), noise.reward [P, 1], never negative.
+    State u [P, N, O].
+    """
+
+    name: ClassVar[str] = "bandit"
+
+    def __init__(self, real: Spaces, reach: Tensor, centre: Tensor, hidden: int = 32, latent: int = 4,
+                 activation: str = "tanh") -> None:  # fmt: skip
+        """`real` is the target task's spaces; reach and centre [O] span the box that observations live in."""
+        if not isinstance(real.action, spaces.Discrete):
+            raise ValueError(f"a synthetic {self.name} needs Discrete actions, got {real.action}")
+        self.reach, self.centre = reach.float(), centre.float()
+        low, high = (self.centre + sign * self.reach for sign in (-1, 1))
+        self.spaces = Spaces(spaces.Box(low.cpu().numpy(), high.cpu().numpy()), spaces.Discrete(int(real.action.n)))
+        self.hidden, self.latent, self.activation = hidden, latent, activation
+
+    @property
+    def observation_size(self) -> int:
+        """O."""
+        return len(self.reach)
+
+    @property
+    def choices(self) -> int:
+        """A."""
+        assert isinstance(self.spaces.action, spaces.Discrete)
+        return int(self.spaces.action.n)
+
+    def init(self, generator: torch.Generator, population: int) -> Params:
+        """Random networks, leaves [P, ...]."""
+        start = (self.latent, self.hidden, self.observation_size)
+        reward = (self.observation_size, self.hidden, self.choices)
+        return {
+            **prefixed("start", init_uniform(generator, population, start)),
+            **prefixed("reward", init_uniform(generator, population, reward)),
+            "noise.reward": torch.zeros((population, 1), device=generator.device),
+        }
+
+    def reset(self, params: Params, generator: torch.Generator, n: int) -> State:
+        """Fresh states from Gaussian latents, u [P, N, O]."""
+        shape = (len(params["start.w0"]), n, self.latent)
+        latent = torch.randn(shape, generator=generator, device=generator.device)
+        return {"u": mlp(part(params, "start"), latent, self.activation).tanh()}
+
+    def observe(self, params: Params, state: State) -> Tensor:
+        """[P, N, O], always inside the declared box."""
+        return torch.addcmul(self.centre, state["u"], self.reach)
+
+    def preferences(self, params: Params, u: Tensor) -> Tensor:
+        """r(s, a) of every action in unit states u [P, N, O]: [P, N, A]."""
+        return mlp(part(params, "reward"), u, self.activation)
+
+    def step(
+        self, params: Params, state: State, action: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[State, Outcome]:
+        """Pays for action [P, N] and ends; the state stays where it was."""
+        ended = torch.ones_like(action, dtype=torch.bool)
+        return state, Outcome(self.observe(params, state), self.pay(params, state, action, generator), ended)
+
+    def pay(self, params: Params, state: State, action: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Advantage of action [P, N] over the best one, and luck; without a generator, what is expected: [P, N]."""
+        every = self.preferences(params, state["u"])
+        paid = every.gather(-1, action[..., None])[..., 0] - every.amax(-1)
+        if generator is None:
+            return paid
+        luck = torch.randn(paid.shape, generator=generator, device=paid.device)
+        return torch.addcmul(paid, params["noise.reward"].clamp(min=0), luck)
+
+    def unit(self, observation: Tensor) -> Tensor:
+        """Unit coordinates of real observations [P, N, O], clamped to the box."""
+        return ((observation - self.centre) / self.reach).clamp(-1, 1)
+
+    def best_action(self, params: Params, observation: Tensor) -> Tensor:
+        """This world's own optimal policy on any observations [P, N, O]: int64 [P, N]."""
+        return self.preferences(params, (observation - self.centre) / self.reach).argmax(-1)

@@ -1,0 +1,193 @@
+"""Every command does what it says, and says in one line what is wrong with its input."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import gymnasium
+import pytest
+import yaml
+
+from synthenv import cli, meta, shelf
+from synthenv.artifact import load
+from synthenv.scores import Trial, write_trials
+from tests.conftest import random_artifact
+
+
+def synthenv(capsys, *arguments):
+    """Exit code, output and errors of a command."""
+    code = cli.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """The folder of an environment with a price, known to Gymnasium once a command has seen it."""
+    folder = random_artifact(tmp_path / "SynthBanditTest-v0", "bandit")
+    path = folder / "card.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "real_steps": 9, "seconds": 1, "cpu_seconds": 2}))
+    yield folder
+    gymnasium.registry.pop(load(folder).recipe.id, None)
+
+
+@pytest.fixture
+def agent(tmp_path, environment, capsys):
+    """The folder of an agent that has seen a few steps."""
+    folder = tmp_path / "agent"
+    code, _, err = synthenv(capsys, "train", "a2c", environment, "--steps", 20, "--episodes", 2, "--out", folder)
+    assert (code, err) == (0, "")
+    return folder
+
+
+def test_list_names_what_is_on_the_shelves(capsys):
+    code, out, _ = synthenv(capsys, "list")
+    assert code == 0
+    assert all(f"  {name}" in out for name in [*shelf.ids("envs"), *shelf.ids("agents")])
+
+
+def test_show_prints_the_card(capsys, environment):
+    code, out, _ = synthenv(capsys, "show", environment)
+    assert code == 0
+    assert out.startswith("# SynthBanditTest-v0")
+
+
+def test_train_measures_in_the_real_task_and_saves(capsys, environment, tmp_path):
+    code, out, _ = synthenv(
+        capsys, "train", "dqn", environment, "--steps", 52, "--seed", 3, "--episodes", 2, "--out", tmp_path / "agent"
+    )
+    assert code == 0
+    assert "return in CartPole-v1 over 2 episodes: mean" in out
+    card = shelf.card(tmp_path / "agent")
+    assert (card["algorithm"], card["target"], card["seed"], card["steps"]) == ("DQN", "CartPole-v1", 3, 52)
+    assert card["scores"]["n"] == 2
+
+
+def test_train_follows_a_preset(capsys, environment, tmp_path):
+    preset = {"n_timesteps": 24, "n_envs": 2, "policy": "MlpPolicy", "n_steps": 4, "gamma": 0.9}
+    path = tmp_path / "a2c.yml"
+    path.write_text(yaml.safe_dump({"SynthBanditTest-v0": preset}))
+    arguments = ("train", "a2c", environment, "--episodes", 2, "--out", tmp_path / "agent")
+    assert synthenv(capsys, *arguments, "--hyperparameters", path, "--tensorboard", tmp_path / "log")[0] == 0
+    config = json.loads((tmp_path / "agent" / "config.json").read_text())
+    assert config["hyperparameters"] == {"n_steps": 4, "gamma": 0.9}
+    assert shelf.card(tmp_path / "agent")["steps"] == 24
+    assert list((tmp_path / "log").rglob("events.out.tfevents.*"))
+
+
+def test_evaluate_repeats_what_train_measured(capsys, agent):
+    scores = shelf.card(agent)["scores"]
+    code, out, _ = synthenv(capsys, "evaluate", agent, "CartPole-v1", "--episodes", 2, "--seed", 1)
+    assert code == 0
+    assert f"mean {scores['mean']:.1f}" in out
+
+
+def test_evaluate_records_a_video(capsys, agent, tmp_path):
+    arguments = ("evaluate", agent, "CartPole-v1", "--episodes", 1, "--video", tmp_path / "video")
+    assert synthenv(capsys, *arguments)[0] == 0
+    (video,) = (tmp_path / "video").glob("*.mp4")
+    assert video.stat().st_size > 1_000
+
+
+def test_evaluate_names_the_extra_that_video_needs(capsys, agent, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "moviepy", None)
+    code, _, err = synthenv(capsys, "evaluate", agent, "CartPole-v1", "--video", tmp_path / "video")
+    assert code == 2
+    assert "pip install 'synthenv[video]'" in err
+
+
+def test_card_rewrites_an_agent_and_an_environment(capsys, agent, environment, tmp_path):
+    assert synthenv(capsys, "card", agent) == (0, f"{agent / 'README.md'}\n", "")
+    assert "A2C after 20 steps in SynthBanditTest-v0" in (agent / "README.md").read_text()
+    trials = [Trial("SynthBanditTest-v0", "PPO", 10, seed, 5, 100.0 + seed, 1.0) for seed in range(3)]
+    write_trials(tmp_path / "transfer.csv", trials)
+    assert synthenv(capsys, "card", environment, "--results", tmp_path / "transfer.csv")[0] == 0
+    assert shelf.card(environment)["scores"][0]["mean"] == 101
+
+
+def test_card_rewrites_the_shelf_of_agents(capsys, agent, tmp_path):
+    agents = tmp_path / "agents"
+    agents.mkdir()
+    shutil.move(agent, agents / "agent")
+    (agents / "hyperparameters").mkdir()
+    (agents / "hyperparameters" / "a2c.yml").touch()
+    code, out, _ = synthenv(capsys, "card", agents)
+    assert (code, out.split()) == (0, [str(agents / "agent" / "README.md"), str(agents / "README.md")])
+    text = (agents / "README.md").read_text()
+    assert "[a2c](hyperparameters/a2c.yml)" in text
+    assert "| [agent](agent) | A2C | SynthBanditTest-v0 | CartPole-v1 |" in text
+
+
+def test_evolve_makes_an_environment_from_a_recipe(capsys, tmp_path):
+    recipe = {
+        "id": "SynthBanditMade-v0",
+        "target": "CartPole-v1",
+        "greedy": {"search": {"population": 8, "generations": 2}, "episodes": 1},
+        "states": {"updates": 2, "episodes": 4},
+        "inner": {"enabled": False},
+        "exam": {"agents": 0},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    arguments = ("evolve", tmp_path / "recipe.yaml", "--out", tmp_path / "made", "--log", tmp_path / "log")
+    code, out, err = synthenv(capsys, *arguments, "--workers", 1)
+    assert code == 0, err
+    assert "SynthBanditMade-v0: " in out
+    assert " steps of CartPole-v1, " in out
+    assert load(tmp_path / "made").recipe.id == "SynthBanditMade-v0"
+    assert (tmp_path / "made" / "README.md").is_file()
+
+
+def test_evolve_for_a_target_takes_the_default_recipe(capsys, tmp_path, monkeypatch):
+    asked = {}
+
+    def evolve(recipe, folder, **options):
+        asked.update(recipe=recipe, folder=folder, **options)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(meta, "evolve", evolve)
+    code, _, err = synthenv(capsys, "evolve", "--target", "CartPole-v1", "--form", "mdp", "--resume", "--workers", 2)
+    assert (code, err) == (2, "synthenv: far enough\n")
+    assert asked["recipe"] == meta.default_recipe("CartPole-v1", "mdp")
+    assert (asked["resume"], asked["workers"]) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "Synth-CartPole-v9"], "no environment is called 'Synth-CartPole-v9'"),
+        (["train", "ppoo", "CartPole-v1"], "did you mean 'ppo'?"),
+        (["train", "ppo", "CartPol-v1"], "no environment is called 'CartPol-v1'"),
+        (["train", "ppo", "nowhere:CartPole-v1"], "no environment is called 'nowhere:CartPole-v1'"),
+        (["train", "ppo", "CartPole-v1", "--hyperparameters", "none.yml"], "none.yml"),
+        (["evaluate", "nobody", "CartPole-v1"], "no agent is called 'nobody'"),
+        (["evolve", "none.yaml"], "none.yaml"),
+        (["card", "."], "expected an environment, an agent, or a shelf"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(capsys, arguments, message):
+    code, _, err = synthenv(capsys, *arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "1.5"])
+def test_budgets_are_positive_whole_numbers(capsys, text):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "ppo", "CartPole-v1", "--steps", text])
+    assert stop.value.code == 2
+    assert "expected a positive whole number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list", "show", "demo", "evolve", "train", "evaluate", "card"])
+def test_every_command_helps_with_an_example(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"example: synthenv {command}" in capsys.readouterr().out
+
+
+def test_python_m_is_the_command():
+    found = subprocess.run([sys.executable, "-m", "synthenv", "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("synthenv ")

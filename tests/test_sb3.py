@@ -1,0 +1,231 @@
+"""Synthetic environments in Stable-Baselines3: exact ends, training, agents on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.env_util import make_vec_env as make_real
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecNormalize
+
+from synthenv import agents
+from synthenv.agents import load_agent, save_agent
+from synthenv.gym import SynthVectorEnv
+from synthenv.sb3 import GymVectorToSB3, SynthVecEnv, evaluate, make_vec_env, train
+from tests.conftest import HORIZON
+
+SMALL: dict[str, dict[str, Any]] = {
+    "ppo": {"n_steps": 32, "batch_size": 32, "n_epochs": 2},
+    "a2c": {"policy_kwargs": {"net_arch": [16], "activation_fn": torch.nn.ReLU}},
+    "dqn": {"learning_starts": 10, "buffer_size": 1000, "policy_kwargs": {"net_arch": [16, 16]}},
+    "trpo": {"n_steps": 32, "batch_size": 32},
+    "qrdqn": {"learning_starts": 10, "buffer_size": 1000},
+}
+
+
+class Constant:
+    """An agent that always pushes one way."""
+
+    def __init__(self, action: int) -> None:
+        self.action = action
+
+    def predict(self, observation: Any, **_: Any) -> tuple[Any, None]:
+        return np.full(len(observation), self.action), None
+
+
+# Environments
+
+
+def test_any_gymnasium_batch_looks_like_sb3s_own() -> None:
+    """Against DummyVecEnv with Monitor, value by value."""
+    batch = gymnasium.make_vec(
+        "CartPole-v1", 4, "sync", vector_kwargs={"autoreset_mode": "SameStep"}, max_episode_steps=12
+    )
+    ours, theirs = GymVectorToSB3(batch), make_real("CartPole-v1", 4, env_kwargs={"max_episode_steps": 12})
+    for env in (ours, theirs):
+        env.seed(3)
+    np.testing.assert_array_equal(ours.reset(), theirs.reset())
+    random, causes = np.random.default_rng(0), set()
+    for _ in range(60):
+        action = random.integers(2, size=4)
+        (observation, reward, done, infos), expected = ours.step(action), theirs.step(action)
+        np.testing.assert_array_equal(observation, expected[0])
+        np.testing.assert_array_equal(reward, expected[1])
+        np.testing.assert_array_equal(done, expected[2])
+        for info, wanted, ended in zip(infos, expected[3], done, strict=True):
+            if not ended:
+                assert info == {}
+                continue
+            np.testing.assert_array_equal(info["terminal_observation"], wanted["terminal_observation"])
+            assert info["TimeLimit.truncated"] is bool(wanted["TimeLimit.truncated"])
+            assert {k: info["episode"][k] for k in "rl"} == {k: wanted["episode"][k] for k in "rl"}
+            assert info["episode"]["t"] >= 0
+            causes.add(info["TimeLimit.truncated"])
+    assert causes == {True, False}
+
+
+def test_only_batches_that_restart_within_the_step_fit() -> None:
+    with pytest.raises(ValueError, match=r"expected a vector environment with autoreset_mode SAME_STEP, got .*NEXT"):
+        GymVectorToSB3(gymnasium.make_vec("CartPole-v1", 2))
+
+
+def test_a_synthetic_batch_gives_what_gymnasium_gets(artifact_folder: Path) -> None:
+    env, witness = make_vec_env(artifact_folder, 8, seed=4), SynthVectorEnv(artifact_folder, 8)
+    general = GymVectorToSB3(SynthVectorEnv(artifact_folder, 8))
+    general.seed(4)
+    np.testing.assert_array_equal(env.reset(), witness.reset(seed=4)[0])
+    general.reset()
+    random = np.random.default_rng(0)
+    for _ in range(3 * HORIZON):
+        action = random.integers(2, size=8)
+        observation, reward, done, infos = env.step(action)
+        wanted, pay, terminated, truncated, facts = witness.step(action)
+        np.testing.assert_array_equal(observation, wanted)
+        np.testing.assert_array_equal(reward, pay)
+        np.testing.assert_array_equal(done, terminated | truncated)
+        for i, info in enumerate(infos):
+            assert bool(info) == done[i]
+            if info:
+                assert info["TimeLimit.truncated"] is bool(truncated[i])
+                np.testing.assert_array_equal(info["terminal_observation"], facts["final_obs"][i])
+        twin = general.step(action)
+        np.testing.assert_array_equal(observation, twin[0])
+        assert [info.get("TimeLimit.truncated") for info in infos] == [i.get("TimeLimit.truncated") for i in twin[3]]
+
+
+def test_sb3s_own_tools_take_the_batch(mdp_folder: Path) -> None:
+    env = make_vec_env(mdp_folder, 4, seed=0)
+    assert env.env_is_wrapped(Monitor, indices=0) == [True]
+    assert env.get_attr("max_episode_steps", [0, 1]) == [HORIZON] * 2
+    env.set_attr("max_episode_steps", 3)
+    assert env.get_attr("max_episode_steps") == [3] * 4
+    returns, lengths = evaluate_policy(Constant(0), env, 8, return_episode_rewards=True)  # type: ignore[arg-type]
+    assert len(returns) == 8
+    assert max(lengths) <= 3
+    PPO("MlpPolicy", VecNormalize(env), n_steps=8, batch_size=8, n_epochs=1).learn(64)
+    env.close()
+
+
+def test_pictures_are_tiled(mdp_folder: Path) -> None:
+    pytest.importorskip("pygame")
+    env = make_vec_env(mdp_folder, 4, render_mode="rgb_array")
+    env.reset()
+    picture = env.render()
+    assert picture is not None
+    assert picture.shape == (800, 1200, 3)
+    assert len(env.env_method("render", indices=[0])) == 1
+    env.close()
+
+
+# Training and measuring
+
+
+def test_training_repeats_under_a_seed(artifact_folder: Path) -> None:
+    twins = [train("ppo", artifact_folder, 64, seed=1, hyperparameters=SMALL["ppo"]) for _ in range(2)]
+    assert isinstance(twins[0].get_env(), SynthVecEnv)
+    for one, two in zip(twins[0].policy.parameters(), twins[1].policy.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_training_knows_ids_and_real_tasks(registered_id: str, tmp_path: Path) -> None:
+    ours = train("a2c", f"synthenv:{registered_id}", 20, seed=0, n_envs=2, tensorboard=tmp_path, progress=False)
+    assert isinstance(ours.get_env(), SynthVecEnv)
+    assert ours.num_timesteps == 20
+    assert list(tmp_path.rglob("events.out*"))
+    real = train("dqn", "CartPole-v1", 20, seed=0, hyperparameters={**SMALL["dqn"], "policy": "MlpPolicy"})
+    assert real.observation_space == gymnasium.make("CartPole-v1").observation_space
+
+
+def test_an_unknown_algorithm_gets_a_hint() -> None:
+    with pytest.raises(ValueError, match="no algorithm is called 'pp'; did you mean 'ppo'"):
+        train("pp", "CartPole-v1", 1, seed=0)
+
+
+def test_evaluation_counts_whole_first_episodes() -> None:
+    returns = evaluate(Constant(1), "CartPole-v1", episodes=20, seed=0)
+    assert returns.shape == (20,)
+    assert set(returns) <= set(range(8, 12)), "a pole pushed one way falls after 8 to 11 steps"
+    np.testing.assert_array_equal(returns, evaluate(Constant(1), "CartPole-v1", episodes=20, seed=0))
+    limited = evaluate(Constant(0), "MountainCar-v0", episodes=2)
+    np.testing.assert_array_equal(limited, -200)
+
+
+# Agents on disk
+
+
+@pytest.mark.parametrize("algo", SMALL)
+def test_a_loaded_agent_predicts_as_the_saved_one(algo: str, mdp_folder: Path, tmp_path: Path) -> None:
+    if algo not in ("ppo", "a2c", "dqn"):
+        pytest.importorskip("sb3_contrib")
+    model = train(algo, mdp_folder, 64, seed=0, hyperparameters=SMALL[algo])
+    folder = save_agent(
+        model,
+        tmp_path / "agent",
+        env_id="Some-v0",
+        scores={"mean": 1.0},
+        hyperparameters=SMALL[algo],
+        facts={"seed": 0},
+    )
+    loaded = load_agent(folder)
+    assert type(loaded) is type(model)
+    assert loaded.observation_space == model.observation_space
+    observations = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    expected, _ = model.predict(observations, deterministic=True)
+    np.testing.assert_array_equal(loaded.predict(observations, deterministic=True)[0], expected)
+    assert {path.name for path in folder.iterdir()} == {"policy.safetensors", "config.json", "card.json"}
+    card = json.loads((folder / "card.json").read_text())
+    assert (card["algorithm"], card["env_id"], card["scores"]) == (type(model).__name__, "Some-v0", {"mean": 1.0})
+    for key, value in SMALL[algo].items():
+        assert key == "policy_kwargs" or getattr(loaded, key) == value
+
+
+def test_an_agent_goes_on_in_the_real_task(mdp_folder: Path, tmp_path: Path) -> None:
+    model = train("ppo", mdp_folder, 64, seed=0, hyperparameters=SMALL["ppo"])
+    with pytest.raises(ValueError, match="spaces do not match"):
+        model.set_env(make_real("CartPole-v1"))
+    save_agent(model, tmp_path / "agent", env_id="Some-v0", scores={}, hyperparameters=SMALL["ppo"])
+    going_on = load_agent(tmp_path / "agent", env="CartPole-v1")
+    assert np.isinf(going_on.observation_space.high).any()  # type: ignore[attr-defined]
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    np.testing.assert_array_equal(
+        going_on.predict(observations, deterministic=True)[0], model.predict(observations, deterministic=True)[0]
+    )
+    going_on.learn(64)
+    assert going_on.num_timesteps >= 64
+    save_agent(going_on, tmp_path / "later", env_id="CartPole-v1", scores={})
+    assert load_agent(tmp_path / "later").observation_space == going_on.observation_space
+
+
+def test_a_doctored_agent_is_refused(mdp_folder: Path, tmp_path: Path) -> None:
+    model = train("a2c", mdp_folder, 10, seed=0)
+    folder = save_agent(model, tmp_path / "agent", env_id="Some-v0", scores={})
+    path = folder / "config.json"
+    text = path.read_text()
+    for name in ("os.system", "subprocess.Popen", "torch.nn.relu"):
+        path.write_text(text.replace("stable_baselines3.a2c.a2c.A2C", name))
+        with pytest.raises(ValueError, match=f"names {name}; expected a class of torch"):
+            load_agent(folder)
+    path.write_text(text)
+    weights = folder / "policy.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ValueError, match=r"policy\.safetensors: card\.json says its sha256"):
+        load_agent(folder)
+
+
+def test_what_cannot_be_written_is_said(mdp_folder: Path, tmp_path: Path) -> None:
+    class Own(A2C.policy_aliases["MlpPolicy"]):  # type: ignore[misc]
+        """A policy that no file could rebuild."""
+
+    model = A2C(Own, make_vec_env(mdp_folder))
+    with pytest.raises(ValueError, match="expected one of MlpPolicy"):
+        save_agent(model, tmp_path / "agent", env_id="Some-v0", scores={})
+    with pytest.raises(ValueError, match="Box or Discrete"):
+        agents._space_facts(gymnasium.spaces.Dict())
