@@ -40,10 +40,8 @@ and target networks change nothing here, and an agent that does well in it has n
         "at most {horizon} steps",
         ("greedy", "states", "dynamics", "inner"),
         """\
-States follow from learned dynamics; an episode terminates where a learned test says so or is truncated at its horizon.
-Rewards are in advantage form, r(s, a) - max_b r(s, b): the best attainable reward is 0 in every state, so the optimal
-value is 0 everywhere and the optimal policy is known, whatever the discount. Agents bootstrap here, but nothing forces
-them to: one that ignores the future does as well.""",
+States follow from learned dynamics; an episode terminates where a learned test says so, at a cost, or is truncated at
+its horizon. Agents bootstrap here, but nothing forces them to: one that ignores the future does as well.""",
     ),
 }
 
@@ -89,6 +87,9 @@ env = gym.make("synthenv:{recipe.id}")
 ## What it is and is not
 
 {form.nature}
+
+Rewards are in advantage form, r(s, a) - max_b r(s, b), and come with luck: the best action earns 0 on average in every
+state, so the optimal policy is known, whatever the discount.
 
 It is no model of the task: its states are spread wider than those of a real episode, and its returns mean nothing by
 themselves. Judge an agent by what it does in {recipe.target}.

@@ -156,8 +156,8 @@ def train(args: argparse.Namespace) -> None:
     import time
 
     from synthenv import presets, sb3
-    from synthenv.meta.task import one_thread
     from synthenv.scores import statistics
+    from synthenv.threads import one_thread
 
     environment, target = known(args.environment)
     kind = sb3.algorithm(args.algorithm)
@@ -188,8 +188,8 @@ def train(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Measure a saved agent."""
     from synthenv import sb3
-    from synthenv.meta.task import one_thread
     from synthenv.scores import statistics
+    from synthenv.threads import one_thread
 
     environment, _ = known(args.environment)
     with one_thread():

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from synthenv.meta.task import one_thread
 from synthenv.sb3 import evaluate, train
+from synthenv.threads import one_thread
 
 
 class Student(NamedTuple):

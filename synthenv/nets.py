@@ -9,14 +9,38 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from synthenv.tree import Tree
 
+
+class _Tanh(torch.autograd.Function):
+    """tanh x = 2 sigmoid(2x) - 1: on a CPU torch's sigmoid takes a fifth of the time of its tanh."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = torch.sigmoid(x + x).mul_(2).sub_(1)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        (slope,) = slopes
+        return torch.addcmul(slope, slope * y, y, value=-1)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Hyperbolic tangent, [...] -> [...], the quicker way for where x lives."""
+    y: Tensor = _Tanh.apply(x) if x.device.type == "cpu" else torch.tanh(x)  # type: ignore[no-untyped-call]
+    return y
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
+    "tanh": tanh,
     "relu": torch.relu,
     "silu": torch.nn.functional.silu,
 }

@@ -51,7 +51,9 @@ def build(kind: type[Kind], raw: Any, place: str = "") -> Kind:
 
 def dump(recipe: Any) -> str:
     """The recipe as YAML, in the order of its fields."""
-    return yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        _plain(asdict(recipe)), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120
+    )
 
 
 def digest(recipe: Any) -> str:
@@ -102,7 +104,7 @@ class Search:
     """Name of a strategy in `synthenv.strategies`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Settings of the strategy, as its class names them (sigma, rate, ...)."""
-    population: int = 64
+    population: int = 32
     """Candidates a generation."""
     generations: int = 20
     """Outer steps."""
@@ -114,7 +116,7 @@ class GreedyStage:
 
     enabled: bool = True
     """Whether to do this at all."""
-    search: Search = field(default_factory=lambda: Search(options={"sigma": 0.3, "mirrored": True}))
+    search: Search = field(default_factory=lambda: Search(options={"sigma": 0.3, "mirrored": True}, population=64))
     episodes: int = 4
     """Real episodes a candidate."""
     slips: float = 0.1
@@ -175,14 +177,14 @@ class InnerStage:
 
     enabled: bool = True
     """Whether to do this at all."""
-    search: Search = field(default_factory=lambda: Search("snes", {"sigma": 0.03}, 32, 30))
+    search: Search = field(default_factory=lambda: Search("snes", {"sigma": 0.03}, generations=30))
     loops: tuple[Inner, ...] = (Inner("ppo", 2048), Inner("a2c", 2000), Inner("dqn", 2000))
     """Kinds of inner loop; generation g uses loop g modulo their number, with draws shared by all candidates."""
     parts: tuple[Literal["start", "reward", "transition", "cost", "noise"], ...] = ("start", "reward")
     """Networks that evolve; the others stay as the stages before left them."""
     agents: int = 2
     """Agents a candidate."""
-    episodes: int = 8
+    episodes: int = 4
     """Real episodes an agent is scored on."""
     tail: float = 0.5
     """Weight of the worst agent in the fitness; the mean of all agents has the rest."""

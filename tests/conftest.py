@@ -16,6 +16,9 @@ from synthenv.recipe import EnvRecipe
 
 HORIZON = 7
 
+# Small tensors: a second thread only spins against the first.
+torch.set_num_threads(1)
+
 
 def random_artifact(folder: Path, form: str, activation: str = "tanh", noise: float = 0.1) -> Path:
     """A CartPole environment of random networks, complete on disk; about one step in ten ends an MDP's episode."""

@@ -16,7 +16,7 @@ import synthenv
 PACKAGE = Path(synthenv.__file__).parent
 
 FLOORS = (
-    {"catalogue", "recipe", "scores", "seeding", "tree"},
+    {"catalogue", "recipe", "scores", "seeding", "threads", "tree"},
     {"nets", "presets", "shelf"},
     {"__init__", "artifact", "strategies", "worlds"},
     {"players", "render", "rollout"},

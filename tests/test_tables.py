@@ -52,3 +52,54 @@ def test_print_says_which_file_is_missing(checkout, capsys):
     out = capsys.readouterr().out
     assert "speed\n\nNot measured yet: `benchmarks/results/speed.csv` does not exist." in out
     assert (checkout / "README.md").read_text() == README
+
+
+def summary(checkout, name, *lines):
+    """The table of a result file with these lines."""
+    path = checkout / "benchmarks" / "results" / f"{name}.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return tables.markdown(path)
+
+
+def test_transfer_shows_few_of_the_points_that_its_plot_has(checkout):
+    path = checkout / "benchmarks" / "results" / "transfer.csv"
+    write_trials(path, [Trial("E", "PPO", steps, 0, 50, 9.0, 1.0) for steps in (500, 2_000, 10_000)])
+    assert tables.markdown(path).startswith("| agent | trained in | 2,000 steps | 10,000 steps | n |")
+
+
+def test_draws_stand_beside_those_of_the_peers(checkout):
+    text = summary(checkout, "random_hyperparameters", "environment,algorithm,real_return", "E,PPO,400", "E,PPO,500")
+    assert "| PPO | E | 2 | 450 | 450 | 400 | 70.7 |" in text
+    assert "| PPO | Synthetic-CartPole (Liesen et al.) | 32 | 484.7 | 500 | 61.6 | 76.5 |" in text
+
+
+def test_a_price_stands_beside_what_it_bought(checkout):
+    header = "environment,stages,cpu_seconds,seconds,real_steps,algorithm,steps,n,mean,worst"
+    text = summary(
+        checkout, "meta_cost", header, "E,all,9.5,6,1000,ppo,2000,16,500,490", "E,all,9.5,6,1000,dqn,2000,16,9,8"
+    )
+    assert "| environment | stages | CPU s | s | real steps | ppo 2,000 | dqn 2,000 |" in text
+    assert "| E | all | 9.5 | 6 | 1,000 | 500 (490) | 9 (8) |" in text
+
+
+def test_populations_stand_beside_those_of_the_peers(checkout):
+    text = summary(checkout, "population", "how,agents a second", "together,90.5")
+    assert text.startswith("| how | agents a second |\n| --- | ---: |\n| together | 90.5 |\n\nSynthetic-gymnax")
+
+
+def test_the_greedy_stage_is_summarised_over_seeds(checkout):
+    rows = [f"E,{seed},{seed},1,{1000 * seed},{seed != 3}" for seed in (3, 1, 2)]
+    text = summary(checkout, "greedy", "environment,seed,cpu_seconds,seconds,real_steps,solved", *rows)
+    assert "| E | 3 | 2 | 2 | 3 | 1 | 2,000 |" in text
+
+
+def test_learners_are_compared_by_their_intervals(checkout):
+    sides = {"here": 100, "there": 200}
+    path = checkout / "benchmarks" / "results" / "learners_vs_sb3.csv"
+    write_trials(path, [
+        Trial(side, "A2C", steps, seed, 5, level * (steps == 40) + seed, 1.0)
+        for side, level in sides.items() for steps in (40, 80) for seed in range(3)
+    ])  # fmt: skip
+    text = tables.markdown(path)
+    assert "| A2C | 40 | 3 | 101 (100 to 102) | 3 | 201 (200 to 202) | no |" in text
+    assert "| A2C | 80 | 3 | 1 (0 to 2) | 3 | 1 (0 to 2) | yes |" in text

@@ -15,8 +15,9 @@ from synthenv.meta import dynamics, states
 from synthenv.meta.greedy import GreedyTask
 from synthenv.meta.inner import InnerTask, graduates
 from synthenv.meta.run import Run
-from synthenv.meta.task import Executor, executor, one_thread
+from synthenv.meta.task import Executor, executor
 from synthenv.recipe import EnvRecipe
+from synthenv.threads import one_thread
 from synthenv.tree import Tree, part, prefixed, ravel, shapes, unravel
 from synthenv.worlds import RealTask
 from synthenv.worlds.bandit import SyntheticBandit

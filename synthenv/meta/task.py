@@ -81,17 +81,6 @@ def executor(workers: int) -> Iterator[Executor]:
         yield Processes(pool)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch on one thread inside, as before outside; small networks are faster so, and sums come out the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _timed(task: Task, candidates: Tensor, generation: int) -> Score:
     start = time.process_time()
     fitness, real_steps = task.fitness(candidates, generation)

@@ -1,0 +1,77 @@
+"""One Stable-Baselines3 agent: trained in one place, measured in the real task at several points of the same run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from benchmarks.harness import TARGET, name
+from synthenv.sb3 import evaluate, train
+from synthenv.scores import Trial
+
+EXAM_SEED = 1_000_000
+"""Added to an agent's seed, so that a real task it trained in is not met again from the same first states."""
+
+
+class Lesson(NamedTuple):
+    """What one agent goes through.
+
+    budgets: ascending numbers of steps to measure after; the last is the length of training.
+    """
+
+    environment: str
+    algorithm: str
+    seed: int
+    budgets: tuple[int, ...]
+    episodes: int
+    hyperparameters: Literal["default"] | Mapping[str, Any] = "default"
+    n_envs: int = 1
+
+
+def study(lesson: Lesson) -> list[Trial]:
+    """Train one agent and measure it, greedy, at every budget."""
+    marks = Marks(lesson)
+    model = train(
+        lesson.algorithm, lesson.environment, lesson.budgets[-1], seed=lesson.seed, n_envs=lesson.n_envs,
+        hyperparameters=lesson.hyperparameters, callback=marks, progress=False,
+    )  # fmt: skip
+    environment, algorithm = name(lesson.environment), type(model).__name__
+    return [
+        Trial(environment, algorithm, steps, lesson.seed, lesson.episodes, real_return, seconds)
+        for steps, (real_return, seconds) in marks.found.items()
+    ]
+
+
+class Marks(BaseCallback):
+    """Measures the policy that takes the first step beyond each budget, and after the last budget the final policy.
+
+    That is the policy made of no more steps than the budget: PPO's of 1,000 steps is untrained, for it first learns
+    after 2,048. Only at the end is what SB3 rounds up to kept, as `learn(10_000)` would leave it.
+    """
+
+    def __init__(self, lesson: Lesson) -> None:
+        super().__init__()
+        self.lesson, self.waiting = lesson, list(lesson.budgets)
+        self.found: dict[int, tuple[float, float]] = {}
+        """Budget -> mean real return, and CPU seconds of training alone until there."""
+
+    def measure(self) -> None:
+        """The mark at the next budget."""
+        trained = time.process_time() - self.began
+        returns = evaluate(self.model, TARGET, self.lesson.episodes, EXAM_SEED + self.lesson.seed)
+        self.found[self.waiting.pop(0)] = (float(returns.mean()), round(trained, 3))
+        self.began = time.process_time() - trained
+
+    def _on_training_start(self) -> None:
+        self.began = time.process_time()
+
+    def _on_step(self) -> bool:
+        while len(self.waiting) > 1 and self.num_timesteps - self.lesson.n_envs >= self.waiting[0]:
+            self.measure()
+        return True
+
+    def _on_training_end(self) -> None:
+        self.measure()
