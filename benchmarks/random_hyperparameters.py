@@ -26,7 +26,7 @@ from synthenv.tree import repeat
 
 RATES = (1e-2, 5e-3, 1e-3, 5e-4, 1e-4)
 GAMMAS = (1.0, 0.99, 0.95, 0.9, 0.8)
-SEED = 20_000
+SEED = 60_000
 
 PPO = Inner(
     "ppo",

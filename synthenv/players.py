@@ -168,7 +168,7 @@ class NumpyBandit:
         self.latent, self.choices, self.bend = world.latent, world.choices, BENDS[world.activation]
         self.centre, self.reach = world.centre.numpy(), world.reach.numpy()
         self.starts, self.rewards = network(params, "start"), network(params, "reward")
-        self.noise = noise(params)
+        self.noise, self.height = noise(params), float(params["height.reward"])
 
     def start(self, generator: torch.Generator, n: int) -> State:
         """First states u [N, O] from the very latents that the world would draw."""
@@ -185,8 +185,15 @@ class NumpyBandit:
     def step(self, state: State, action: npt.NDArray[np.int64]) -> Moved:
         """Pays for action [N] and ends."""
         every = mlp(self.rewards, state["u"], self.bend)  # [N, A]
-        paid = every[np.arange(len(action)), action] - every.max(1)
+        paid = self.bounded(every[np.arange(len(action)), action] - every.max(1))
         return Moved(state, self.observe(state), paid, np.ones(len(action), dtype=np.bool_))
+
+    def bounded(self, advantage: Floats) -> Floats:
+        """Advantages [N] as the world pays them."""
+        advantage /= self.height
+        paid: Floats = np.tanh(advantage, out=advantage)
+        paid *= self.height
+        return paid
 
     def array(self, data: Any) -> npt.NDArray[Any]:
         """The data as a numpy array."""
@@ -218,7 +225,7 @@ class NumpyMDP(NumpyBandit):
         u = state["u"] + chosen[:, 1:-1]
         np.minimum(np.maximum(u, -1, out=u), 1, out=u)
         following, ended = {"u": u}, chosen[:, -1] > 0
-        paid = chosen[:, 0] - every[:, :, 0].max(1)
+        paid = self.bounded(chosen[:, 0] - every[:, :, 0].max(1))
         paid[ended] -= self.cost
         return Moved(following, self.observe(following), paid, ended)
 

@@ -139,10 +139,12 @@ class StatesStage:
     """Half-width of the observation box over the widened states' far end (their 99.9 % quantile)."""
     updates: int = 300
     """Adam steps on the energy distance between drawn and visited states."""
-    scale: float = 1.0
-    """Standard deviation that rewards r(s, a) are brought to, over visited states and actions."""
+    scale: float = 12.0
+    """Standard deviation that r(s, a) is brought to, over visited states and actions, before rewards are bounded."""
+    height: float = 3.0
+    """What the worst action costs at most."""
     noise: float = 0.3
-    """Standard deviation of the luck in every reward, in units of `scale`; see `worlds.bandit`."""
+    """Standard deviation of the luck in every reward; see `worlds.bandit` for what it is good for."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ class InnerStage:
     search: Search = field(default_factory=lambda: Search("snes", {"sigma": 0.03}, generations=30))
     loops: tuple[Inner, ...] = (Inner("ppo", 2048), Inner("a2c", 2000), Inner("dqn", 2000))
     """Kinds of inner loop; generation g uses loop g modulo their number, with draws shared by all candidates."""
-    parts: tuple[Literal["start", "reward", "transition", "cost", "noise"], ...] = ("start", "reward")
+    parts: tuple[Literal["start", "reward", "transition", "cost", "noise", "height"], ...] = ("start", "reward")
     """Networks that evolve; the others stay as the stages before left them."""
     agents: int = 2
     """Agents a candidate."""

@@ -30,6 +30,7 @@ def random_artifact(folder: Path, form: str, activation: str = "tanh", noise: fl
     params = world.init(torch.Generator().manual_seed(0), 1)
     params |= {name: 3 * leaf for name, leaf in params.items() if name.endswith("w1")}
     params["noise.reward"] += noise
+    params["height.reward"] *= 2
     if form == "mdp":
         params["transition.b1"][..., 4::5] -= 0.5
         params["cost.end"] += 2.0

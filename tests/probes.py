@@ -1,4 +1,4 @@
-"""Probe worlds: the smallest tasks there are, each with one thing to get right; the first to fail names the broken part.
+"""Probe worlds: the smallest tasks there are, one thing to get right in each; the first to fail names the broken part.
 
 After Jones, "Debugging RL, Without the Agonizing Pain" (2021), and keraJLi/rejax. Also every learner with each of its
 switches, small and quick, so that a new one is tested before anybody writes a line; and CartPole steps to feed them.
@@ -40,15 +40,15 @@ def quick(name: str, spaces: Spaces, **settings: object) -> learners.Learner:
 
 
 def experience(population: int, length: int, n: int, seed: int = 0) -> rollout.Steps:
-    """CartPole under a random policy and a time limit of 12 steps: about as many episodes fall as are stopped."""
+    """CartPole pushed to the right three times in four, for 13 steps at most: as many episodes fall as are stopped."""
     world, generator = worlds.real("CartPole-v1"), torch.Generator().manual_seed(seed)
 
     def act(observation: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.randint(2, observation.shape[:2], generator=generator)
+        return (torch.rand(observation.shape[:2], generator=generator) < 0.75).long()
 
     params = world.init(generator, population)
     episodes = rollout.begin(world, params, generator, n)
-    return rollout.collect(world, params, act, episodes, length, generator, 12)[0]
+    return rollout.collect(world, params, act, episodes, length, generator, 13)[0]
 
 
 class Probe:

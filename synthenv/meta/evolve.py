@@ -102,8 +102,9 @@ def states_stage(
         reward = states.rewrite(part(params, "reward"), old, synthetic)
         reward = states.standardise(reward, u[None], stage.scale, recipe.activation)
         start, distance = states.fit_start(synthetic, part(params, "start"), u, stage.updates, run.generator("fit"))
-        noise = torch.full_like(params["noise.reward"], stage.noise * stage.scale)
-        taught = {**prefixed("start", start), **prefixed("reward", reward), "noise.reward": noise}
+        shape = {"noise.reward": stage.noise, "height.reward": stage.height}
+        taught = {name: torch.full_like(params[name], value) for name, value in shape.items()}
+        taught |= {**prefixed("start", start), **prefixed("reward", reward)}
         return taught, {"energy_distance": distance}, 0
 
     return synthetic, {**params, **run.once("states", fit)}, seen

@@ -114,8 +114,7 @@ def fit_start(
 
 def regret(synthetic: SyntheticBandit, params: Tree, u: Tensor) -> float:
     """How much less a random action earns than the best one, on average over unit states u [M, O]."""
-    every = synthetic.preferences(params, u[None])  # [1, M, A]
-    return float((every.amax(-1) - every.mean(-1)).mean())
+    return -float(synthetic.advantages(params, u[None]).mean())  # [1, M, A]
 
 
 def energy_distance(x: Tensor, y: Tensor) -> Tensor:

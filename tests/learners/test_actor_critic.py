@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 from torch.distributions import Categorical
 
 from synthenv import learners, worlds
@@ -42,9 +43,7 @@ def slow_advantage(steps, now, then, p, t, n):
     return float(total)
 
 
-@pytest.mark.parametrize(
-    ("terminations", "truncations"), [(0, 0), (0.2, 0), (0, 0.2), (0.2, 0.2), (1, 0), (0, 1)]
-)
+@pytest.mark.parametrize(("terminations", "truncations"), [(0, 0), (0.2, 0), (0, 0.2), (0.2, 0.2), (1, 0), (0, 1)])
 def test_advantages_are_the_papers(terminations, truncations):
     steps, now, then = random_steps(terminations, truncations)
     found = advantages(steps, now, then, GAMMA, LAM)
@@ -111,12 +110,16 @@ def test_probabilities_and_entropy_are_torchs(learner, agent):
     assert entropy.min() < 0.6 < log.exp().max(), "a policy without preferences shows little"
 
 
-def test_acts_as_often_as_it_says(learner, agent):
+def test_acts_as_often_as_it_says():
+    """Of three actions: with two, noise of the wrong sign would go unseen."""
+    learner = ActorCritic(SPACES._replace(action=Discrete(3)))
+    agent = learner.init(learners.fill(learners.named("a2c", SPACES), POPULATION, {}), 100, seeded())
     networks, often = unravel(agent["flat"], learner.shapes), 20_000
+    networks["actor.w2"] *= 200
     shown = torch.randn((POPULATION, 1, 4), generator=seeded(1))
     chance = learner.logits(networks, shown).softmax(-1)[:, 0]  # [P, A]
     action = learner.act(agent, shown.expand(-1, often, -1), seeded())
-    frequency = torch.stack([(action == choice).float().mean(1) for choice in (0, 1)], -1)
+    frequency = torch.stack([(action == choice).float().mean(1) for choice in range(3)], -1)
     torch.testing.assert_close(frequency, chance, rtol=0, atol=0.015)
     assert chance.std() > 0.1, "a policy without preferences shows little"
     assert torch.equal(learner.best(agent, shown)[:, 0], chance.argmax(-1))

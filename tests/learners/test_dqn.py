@@ -89,7 +89,7 @@ def test_values_are_the_papers(switches):
 @pytest.mark.parametrize("switches", SWITCHES)
 def test_updates_are_plain_torchs(switches):
     """Memories of one row leave nothing to chance; rates and limits of the gradient differ between members."""
-    given = {"rate": torch.tensor([1e-2, 1e-3, 1e-4]), "gamma": torch.tensor([0.99, 0.5, 1.0]),
+    given = {"rate": torch.tensor([2e-3, 5e-4, 1e-4]), "gamma": torch.tensor([0.99, 0.5, 1.0]),
              "max_norm": torch.tensor([0.1, 1.0, 1e3]), "tau": torch.tensor([1.0, 0.3, 0.0])}  # fmt: skip
     learner, agent = made(1000, given, length=1, capacity=1, warmup=0, target_every=4, updates=2, batch=5, **switches)
     agent["target"] = learner.init(learners.fill(learner, POPULATION, given), 1000, seeded(1))["flat"]
@@ -98,7 +98,10 @@ def test_updates_are_plain_torchs(switches):
     )
     optimizers = [torch.optim.Adam(q.parameters(), rate.item()) for q, rate in zip(online, given["rate"], strict=True)]
     differs = 0
-    for t, steps in enumerate(split(experience(POPULATION, 24, 1), 1), 1):
+    lived = experience(POPULATION, 40, 1)
+    assert lived.terminated.any()
+    assert lived.truncated.any()
+    for t, steps in enumerate(split(lived, 1), 1):
         agent = learner.update(agent, steps, seeded(t))
         for p, (q, old, optimizer) in enumerate(zip(online, target, optimizers, strict=True)):
             if t % 4 == 0:
@@ -129,7 +132,7 @@ def test_updates_are_sb3s(monkeypatch):
     for p, model in enumerate(models):
         for network in (model.q_net, model.q_net_target):
             sb3_twin.lend(unravel(agent["flat"], learner.shapes), sb3_twin.linear(network.q_net), p)
-    for t, steps in enumerate(split(experience(POPULATION, 24, 1), 1)):
+    for t, steps in enumerate(split(experience(POPULATION, 40, 1), 1)):
         agent = learner.update(agent, steps, seeded(t))
         for p, model in enumerate(models):
             replayed = ReplayBufferSamples(

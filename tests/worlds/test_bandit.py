@@ -33,6 +33,7 @@ def world():
 
 def test_pays_what_its_reward_network_says_and_ends(world):
     params = world.init(seeded(), POPULATION)
+    height = params["height.reward"] = torch.tensor([[0.1], [1.0], [5.0]])
     state = world.reset(params, seeded(1), N)
     action = torch.randint(0, 2, (POPULATION, N), generator=seeded(2))
     after, outcome = world.step(params, state, action)
@@ -42,7 +43,8 @@ def test_pays_what_its_reward_network_says_and_ends(world):
     for p in range(POPULATION):
         expected = layers(params, "reward", p)(state["u"][p])  # [N, A]
         torch.testing.assert_close(world.preferences(params, state["u"])[p], expected)
-        torch.testing.assert_close(outcome.reward[p], expected[torch.arange(N), action[p]] - expected.amax(-1))
+        advantage = expected[torch.arange(N), action[p]] - expected.amax(-1)
+        torch.testing.assert_close(outcome.reward[p], height[p] * (advantage / height[p]).tanh())
 
 
 def test_states_come_from_gaussian_latents(world):

@@ -54,9 +54,9 @@ def test_moves_by_its_transition_network(world, params):
 
 
 def advantages(world, params, u):
-    """Preferences minus the best of them, [P, N, A]."""
-    preferences = world.preferences(params, u)
-    return preferences - preferences.amax(-1, keepdim=True)
+    """Preferences minus the best of them, bounded by the member's height, [P, N, A]."""
+    preferences, height = world.preferences(params, u), params["height.reward"][:, :, None]
+    return height * ((preferences - preferences.amax(-1, keepdim=True)) / height).tanh()
 
 
 def try_each(world, params, state):
@@ -65,6 +65,7 @@ def try_each(world, params, state):
 
 
 def test_pays_in_advantage_form(world, params):
+    params["height.reward"] = torch.tensor([[0.5], [1.0], [8.0]])
     state = {"u": 2 * torch.rand((POPULATION, 200, 3), generator=seeded()) - 1}
     paid = torch.stack([outcome.reward for _, outcome in try_each(world, params, state)], -1)
     assert (paid.amax(-1) == 0).all(), "the best attainable reward is zero, to the last bit"

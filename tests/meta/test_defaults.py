@@ -1,0 +1,29 @@
+"""Recipes for targets that have none."""
+
+import pytest
+
+from synthenv import worlds
+from synthenv.meta.defaults import default_recipe
+from synthenv.meta.evolve import check
+from synthenv.recipe import EnvRecipe, dump, load
+
+
+@pytest.mark.parametrize("form", ["bandit", "mdp"])
+@pytest.mark.parametrize("target", worlds.targets())
+def test_can_be_carried_out_and_written_down(tmp_path, target, form):
+    recipe = default_recipe(target, form)
+    check(recipe)
+    assert (recipe.target, recipe.form) == (target, form)
+    assert (recipe.time_limit is None) == (form == "bandit")
+    (tmp_path / "recipe.yaml").write_text(dump(recipe))
+    assert load(EnvRecipe, tmp_path / "recipe.yaml") == recipe
+
+
+def test_ids_tell_form_and_task():
+    assert default_recipe("CartPole-v1", "bandit").id == "SynthBandit-CartPole-v0"
+    assert default_recipe("CartPole-v1", "mdp").id == "Synth-CartPole-v0"
+
+
+def test_names_the_nearest_target():
+    with pytest.raises(ValueError, match="no real task is called 'CartPoll-v1'; did you mean 'CartPole-v1'"):
+        default_recipe("CartPoll-v1", "mdp")

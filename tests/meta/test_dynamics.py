@@ -1,0 +1,115 @@
+"""The transition network against systems whose laws are known."""
+
+import pytest
+import torch
+
+from synthenv.meta.dynamics import calibrated, fit_transition
+from synthenv.tree import part, prefixed
+from tests.meta import toys
+
+M = 4000
+PUSH = torch.tensor([[-0.1, 0.0, 0.05, 0.0], [0.1, 0.02, -0.05, 0.0]])
+DRIFT = 0.1 * torch.tensor([[0.0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [-1, 0, 0, 0]])
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return toys.world("mdp", hidden=16)
+
+
+@pytest.fixture(scope="module")
+def transition(world):
+    return part(world.init(seeded(), 1), "transition")
+
+
+def linear_system(ending: float = 0.9, seed: int = 1) -> dict[str, torch.Tensor]:
+    """u' = u + D u + B a, ending where the first coordinate goes beyond `ending`: one in twenty for 0.9."""
+    u = 2 * torch.rand((M, 4), generator=seeded(seed)) - 1
+    action = torch.randint(2, (M,), generator=seeded(seed + 1))
+    following = u + u @ DRIFT.T + PUSH[action]
+    return {"observation": u, "following": following, "action": action, "terminated": u[:, 0] > ending}
+
+
+def guess(world, transition, seen):
+    following, logit = world.predict(
+        prefixed("transition", transition), seen["observation"][None], seen["action"][None]
+    )
+    return following[0], logit[0] > 0
+
+
+def test_learns_a_linear_system_and_where_it_ends(world, transition):
+    seen, unseen = linear_system(), linear_system(seed=10)
+    fitted, facts = fit_transition(world, transition, seen, 600, seeded())
+    following, ends = guess(world, fitted, unseen)
+    change, true = following - unseen["observation"], unseen["following"] - unseen["observation"]
+    unexplained = ((change - true).var(0) / true.var(0)).mean()
+    assert unexplained < 0.02
+    assert facts["change_r2"] == pytest.approx(1 - unexplained.item(), abs=0.02)
+    truth = unseen["terminated"]
+    recall, precision = (ends & truth).sum() / truth.sum(), (ends & truth).sum() / ends.sum()
+    assert min(recall, precision) > 0.8
+    assert facts["end_recall"] == pytest.approx(recall.item(), abs=0.08)
+    assert facts["end_precision"] == pytest.approx(precision.item(), abs=0.08)
+    assert not any(leaf.requires_grad for leaf in fitted.values())
+    again, _ = fit_transition(world, transition, seen, 600, seeded())
+    assert all(torch.equal(leaf, again[name]) for name, leaf in fitted.items())
+
+
+def test_facts_are_of_the_network_returned(world, transition):
+    """Nothing learned, so the facts are low and can be told from good ones."""
+    seen = linear_system(0.5)
+    fitted, facts = fit_transition(world, transition, seen, 1, seeded())
+    following, ends = guess(world, fitted, seen)
+    truth = seen["terminated"]
+    error = (following - seen["following"]) / (seen["following"] - seen["observation"]).std(0)
+    assert facts["change_r2"] == pytest.approx(1 - error.square().mean().item(), abs=1e-2)
+    assert facts["end_recall"] == pytest.approx(((ends & truth).sum() / truth.sum()).item())
+    assert facts["end_precision"] == pytest.approx(((ends & truth).sum() / ends.sum()).item())
+    assert facts["change_r2"] < 0.5
+    assert facts["end_recall"] < 0.9
+
+
+@pytest.mark.parametrize("ending", [0.998, 0.9, 0.0, -0.9])
+def test_as_many_steps_end_as_really_did(world, transition, ending):
+    """Calibrated by a shift of the end's logits alone; nothing else may move."""
+    seen = linear_system(ending)
+    shifted = calibrated(transition, world, seen)
+    before, after = guess(world, transition, seen), guess(world, shifted, seen)
+    assert abs(int(after[1].sum()) - int(seen["terminated"].sum())) <= 1
+    assert not torch.equal(before[1], after[1])
+    torch.testing.assert_close(before[0], after[0])
+    others = [name for name in transition if name != "b1"]
+    assert all(torch.equal(transition[name], shifted[name]) for name in others)
+
+
+def test_a_task_that_never_ended_never_ends(world, transition):
+    seen = linear_system(2.0)
+    assert not seen["terminated"].any()
+    fitted, facts = fit_transition(world, transition, seen, 300, seeded())
+    assert facts["change_r2"] > 0.8
+    assert facts["end_recall"] == facts["end_precision"] == 0
+    _, ends = guess(world, fitted, seen)
+    assert not ends.any()
+
+
+def test_coordinates_that_never_change_are_learned_not_to(world, transition):
+    seen = linear_system()
+    seen["following"][:, 3] = seen["observation"][:, 3]
+    fitted, facts = fit_transition(world, transition, seen, 5, seeded())
+    assert all(leaf.isfinite().all() for leaf in fitted.values())
+    assert all(value == value for value in facts.values())
+
+
+def test_the_world_steps_as_the_network_says(world, transition):
+    """What was fitted is what `step` plays, inside the box."""
+    fitted, _ = fit_transition(world, transition, linear_system(), 300, seeded())
+    params = {**toys.teaching(world), **prefixed("transition", fitted)}
+    seen = linear_system(seed=20)
+    following, ends = guess(world, fitted, seen)
+    state, outcome = world.step(params, {"u": seen["observation"][None]}, seen["action"][None])
+    torch.testing.assert_close(state["u"][0], following.clamp(-1, 1))
+    assert torch.equal(outcome.terminated[0], ends)

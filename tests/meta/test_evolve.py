@@ -1,0 +1,293 @@
+"""From recipe to artifact and back from the dead: small budgets, all stages, both forms."""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from synthenv import artifact, rollout, worlds
+from synthenv.meta import evolve, states
+from synthenv.meta.run import CHECKPOINT, read_checkpoint
+from synthenv.recipe import Exam, Inner, Search, digest
+from synthenv.seeding import generator
+from tests.meta import toys, victim
+
+STAGES = {
+    "bandit": ["look", "greedy", "seen", "states", "inner"],
+    "mdp": ["look", "greedy", "seen", "states", "dynamics", "inner"],
+}
+
+
+def made(recipe, folder, **options):
+    return evolve(recipe, folder / "env", run_folder=folder / "run", **{"workers": 1, "progress": False, **options})
+
+
+def without(form, *stages, **changes):
+    """The tiny recipe with some stages switched off, and no exam."""
+    recipe = toys.recipe(form, exam=Exam(agents=0), **changes)
+    return replace(recipe, **{stage: replace(getattr(recipe, stage), enabled=False) for stage in stages})
+
+
+def facts(folder):
+    """The card as strict JSON, without what differs from run to run."""
+
+    def refuse(constant):
+        raise ValueError(f"{constant} is no JSON")
+
+    card = json.loads((folder / "env" / "card.json").read_text(), parse_constant=refuse)
+    return {name: value for name, value in card.items() if name not in ("seconds", "cpu_seconds", "date")}
+
+
+def model(folder):
+    return (folder / "env" / "model.safetensors").read_bytes()
+
+
+def different(one, other):
+    """Parts of the world that are not the same, bit for bit."""
+    assert one.keys() == other.keys()
+    return {name.split(".")[0] for name, leaf in one.items() if not torch.equal(leaf, other[name])}
+
+
+@pytest.fixture(scope="module", params=["bandit", "mdp"])
+def form(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def straight(form, tmp_path_factory):
+    """The folder of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp(form)
+    made(toys.recipe(form), folder)
+    return folder
+
+
+def test_an_artifact_and_its_record(form, straight):
+    found, recipe = artifact.load(straight / "env"), toys.recipe(form)
+    assert found.recipe == recipe
+    assert list(found.card["stages"]) == STAGES[form]
+    ledger, tensors = read_checkpoint(straight / "run" / CHECKPOINT, digest(recipe))
+    assert ledger.done == found.card["stages"]
+    assert ledger.real_steps == found.card["real_steps"]
+    assert not any(name.startswith("search.") for name in tensors)
+    assert sorted(path.name for path in straight.iterdir()) == ["env", "run"]
+    assert [path.name for path in (straight / "run").iterdir() if not path.name.startswith("events.")] == [CHECKPOINT]
+    assert 0 < found.card["seconds"] < 60
+    assert facts(straight)["exam"]["a2c-200"]["n"] == 2
+    weights = {name: leaf for name, leaf in found.weights.items() if name not in ("centre", "reach")}
+    for name, leaf in toys.world(form).init(generator(0), 1).items():
+        assert weights.pop(name).shape == leaf.shape, name
+    assert not weights
+
+
+def test_what_was_evolved_can_be_played(form, straight):
+    found = artifact.load(straight / "env")
+    world = worlds.synthetic(found.recipe, found.weights["centre"][0], found.weights["reach"][0])
+
+    def act(observation, generator):
+        return torch.randint(2, observation.shape[:2], generator=generator)
+
+    luck = generator(5)
+    begun = rollout.begin(world, found.weights, luck, 20)
+    steps, _ = rollout.collect(world, found.weights, act, begun, 50, luck, found.recipe.time_limit)
+    box = found.card["spaces"]["observation"]
+    assert (steps.observation >= torch.tensor(box["low"])).all()
+    assert (steps.observation <= torch.tensor(box["high"])).all()
+    assert steps.terminated.all() == (form == "bandit")
+
+
+def test_the_price_is_what_was_spent_on_the_real_task(form, tmp_path):
+    """64 random walks of 50 steps to look around, the searches, and 4 greedy episodes of 500 steps; no exam."""
+    look, seen = 64 * 50, 4 * 500
+    assert made(without(form, "greedy", "inner"), tmp_path / "none").card["real_steps"] == look + seen
+    greedy = made(without(form, "inner"), tmp_path / "greedy").card["real_steps"] - look - seen
+    assert 8 * 3 * 8 <= greedy <= 8 * 3 * 500, "24 episodes; none is shorter than 8 steps"
+    whole = made(without(form), tmp_path / "whole").card["real_steps"]
+    inner = whole - look - seen - greedy
+    assert 4 * 2 * 2 * 8 <= inner <= 4 * 2 * 2 * 500, "2 generations of 4 candidates with 2 agents"
+    examined = made(toys.recipe(form), tmp_path / "examined")
+    assert examined.card["real_steps"] == whole
+    assert examined.card["exam"]
+
+
+def test_all_randomness_follows_from_the_seed(form, straight, tmp_path):
+    made(toys.recipe(form), tmp_path / "again")
+    assert model(tmp_path / "again") == model(straight)
+    assert facts(tmp_path / "again") == facts(straight)
+    other = made(toys.recipe(form, seed=1), tmp_path / "other").weights
+    learned = different(artifact.load(straight / "env").weights, other)
+    assert learned == {"start", "reward", "centre", "reach", *(("transition", "cost") if form == "mdp" else ())}
+
+
+def test_with_all_stages_off_nothing_is_learned(form, tmp_path):
+    recipe = without(form, "greedy", "states", "dynamics", "inner")
+    found = made(recipe, tmp_path)
+    assert list(found.card["stages"]) == ["look", "seen"]
+    box, _, _ = states.random_box(toys.CARTPOLE, generator(0, "look"))
+    begun = worlds.synthetic(recipe, box["centre"], box["reach"]).init(generator(0, "init"), 1)
+    assert found.weights.keys() == {*begun, "centre", "reach"}
+    assert all(torch.equal(found.weights[name], leaf) for name, leaf in begun.items())
+    assert torch.equal(found.weights["centre"][0], box["centre"])
+    assert torch.equal(found.weights["reach"][0], box["reach"])
+    assert found.card["exam"] == {}
+
+
+def test_each_stage_changes_its_own(form, tmp_path):
+    """Switched on one after the other; what a stage does not own stays bit for bit."""
+    off = ["greedy", "states", "dynamics", "inner"]
+    nothing = made(without(form, *off), tmp_path / "nothing").weights
+    greedy = made(without(form, *off[1:]), tmp_path / "greedy").weights
+    assert different(nothing, greedy) == {"reward"}
+    taught = made(without(form, *off[2:]), tmp_path / "states").weights
+    assert {"start", "reward", "noise", "centre", "reach"} <= different(greedy, taught)
+    assert not {"transition", "cost"} & different(greedy, taught)
+    assert (taught["reach"] > greedy["reach"]).all()
+    moving = made(without(form, *off[3:]), tmp_path / "dynamics").weights
+    assert different(taught, moving) == ({"transition", "cost"} if form == "mdp" else set())
+    recipe = without(form)
+    for parts in (("start",), ("reward", "noise")):
+        inner = made(replace(recipe, inner=replace(recipe.inner, parts=parts)), tmp_path / "-".join(parts)).weights
+        assert different(moving, inner) == set(parts)
+
+
+def test_dynamics_do_not_need_widened_states(tmp_path):
+    """Without stage 2 they are learned in the first box, whose edge a greedy policy may leave."""
+    found = made(without("mdp", "states", "inner"), tmp_path)
+    assert list(found.card["stages"]) == ["look", "greedy", "seen", "dynamics"]
+    nothing = made(without("mdp", "states", "dynamics", "inner"), tmp_path / "nothing").weights
+    assert different(found.weights, nothing) == {"transition", "cost"}
+    assert (found.weights["cost.end"] > 0).all()
+
+
+def test_a_finished_run_is_resumed_for_nothing(form, straight, tmp_path):
+    evolve(toys.recipe(form), tmp_path / "env", run_folder=straight / "run", resume=True, workers=1, progress=False)
+    assert model(tmp_path) == model(straight)
+    assert facts(tmp_path) == facts(straight)
+
+
+def test_a_folder_with_a_run_is_refused(form, straight, tmp_path):
+    before = model(straight), (straight / "run" / CHECKPOINT).read_bytes()
+    with pytest.raises(ValueError, match="holds a run already; resume it, or choose another folder"):
+        made(toys.recipe(form), straight)
+    with pytest.raises(ValueError, match="is of another recipe"):
+        made(toys.recipe(form, seed=1), straight, resume=True)
+    assert (model(straight), (straight / "run" / CHECKPOINT).read_bytes()) == before
+    with pytest.raises(ValueError, match="nothing to resume"):
+        made(toys.recipe(form), tmp_path, resume=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_are_kept_under_their_id_by_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    evolve(without("bandit", "inner"), "env", progress=False)
+    assert (tmp_path / "runs" / "Tiny-bandit-v0" / CHECKPOINT).is_file()
+    assert artifact.load("env").recipe.id == "Tiny-bandit-v0"
+
+
+GOOD = toys.recipe()
+ODD = Search("snes", {"mirrored": True}, population=7)
+BAD = {
+    "target": (replace(GOOD, target="CartPole-v2"), "no real task is called 'CartPole-v2'; did you mean 'CartPole-v1'"),
+    "strategy": (Search("sness"), "no strategy is called 'sness'; did you mean 'snes'"),
+    "option": (Search("snes", {"sigmma": 1.0}), "did you mean 'sigma'"),
+    "odd-population": (ODD, "even population, got 7"),
+    "algorithm": (Inner("ppp"), "no learner is called 'ppp'; did you mean 'ppo'"),
+    "setting": (Inner("ppo", settings={"lenght": 3}), "did you mean 'length'"),
+    "hyperparameter": (Inner("ppo", draws={"ratte": (1.0,)}), "did you mean 'rate'"),
+    "no-values": (Inner("ppo", draws={"rate": ()}), "rate"),
+    "no-loops": (replace(GOOD, inner=replace(GOOD.inner, loops=())), "loop"),
+}
+
+
+def placed(wrong):
+    """The recipe with something wrong in it, wherever such a thing can be."""
+    if isinstance(wrong, Search):
+        return [replace(GOOD, **{s: replace(getattr(GOOD, s), search=wrong)}) for s in ("greedy", "inner")]
+    if isinstance(wrong, Inner):
+        return [replace(GOOD, **{s: replace(getattr(GOOD, s), loops=(wrong,))}) for s in ("inner", "exam")]
+    return [wrong]
+
+
+@pytest.mark.parametrize(("wrong", "said"), BAD.values(), ids=BAD)
+def test_a_bad_recipe_is_refused_before_anything_is_written(tmp_path, wrong, said):
+    for recipe in placed(wrong):
+        with pytest.raises(ValueError, match=said):
+            made(recipe, tmp_path)
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_something_else_is_refused_before_anything_is_spent(tmp_path):
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env" / "thesis.tex").write_text("precious")
+    with pytest.raises(ValueError, match="not ours to replace; choose another folder"):
+        made(GOOD, tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["env", "thesis.tex"]
+
+
+def test_killed_before_every_file_it_writes(form, straight, tmp_path):
+    """Each session makes one file whole and dies with the next one written but not in place."""
+    recipe, deaths = toys.recipe(form), 0
+    while not victim.survived(recipe, tmp_path, fatal=2):
+        deaths += 1
+        assert not (tmp_path / "env").exists()
+        read_checkpoint(tmp_path / "run" / CHECKPOINT, digest(recipe))
+        assert deaths < 30
+    assert deaths == len(STAGES[form]) + 3 + 2, "a file for every stage and generation, then the artifact"
+    assert model(tmp_path) == model(straight)
+    assert facts(tmp_path) == facts(straight)
+
+
+def test_killed_before_its_first_file(form, tmp_path):
+    assert not victim.survived(toys.recipe(form), tmp_path, fatal=1)
+    assert not (tmp_path / "run" / CHECKPOINT).exists()
+    with pytest.raises(ValueError, match=r"nothing to resume.*start without resume"):
+        made(toys.recipe(form), tmp_path, resume=True)
+    made(without(form, "greedy", "states", "dynamics", "inner"), tmp_path)
+
+
+def test_killed_three_times_at_any_moment(form, straight, tmp_path):
+    for _ in range(3):
+        process = victim.begun(toys.recipe(form), tmp_path)
+        time.sleep(random.SystemRandom().uniform(0, 0.4))
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        if (tmp_path / "env").exists():
+            artifact.verify(tmp_path / "env")
+    assert victim.survived(toys.recipe(form), tmp_path)
+    assert model(tmp_path) == model(straight)
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_killed_with_workers(tmp_path):
+    """In the middle of the inner stage, where there are some: they end too, and the run goes on bit for bit."""
+    recipe = toys.recipe("mdp")
+    expected = made(recipe, tmp_path / "straight")
+    assert not victim.survived(recipe, tmp_path, workers=2, fatal=10)
+    left = [int(pid) for pid in (tmp_path / "workers").read_text().split()]
+    assert len(left) == 2
+    deadline = time.monotonic() + 10
+    while any(map(alive, left)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    orphans = [pid for pid in left if alive(pid)]
+    for pid in orphans:
+        os.kill(pid, signal.SIGKILL)
+    assert victim.survived(recipe, tmp_path, workers=2)
+    assert model(tmp_path) == model(tmp_path / "straight")
+    assert facts(tmp_path)["stages"] == expected.card["stages"]
+    assert not orphans, "workers outlived the run they worked for"
