@@ -6,8 +6,9 @@
 Ranges and structure are those of the configuration published with synthetic-gymnax's CartPole checkpoint: PPO in 5
 environments, 100 steps each, 10 epochs of 10 minibatches; dueling DQN in 10 environments, batch 100, memory 2,000,
 filled with 1,000, one gradient step per 10 environment steps; networks 64x64 tanh; 10,000 steps. Half of the DQN agents
-are double. The same draws are used in either synthetic form and in the task itself; their seed is used nowhere else.
-Final policies act greedily, whole episodes of the batched CartPole-v1, which repeats Gymnasium's steps.
+are double. PPO is there twice, with gradients clipped at norm 10 as they do and at 0.5 as Stable-Baselines3 does. The
+same draws are used in either synthetic form and in the task itself; their seed is used nowhere else. Final policies
+act greedily, whole episodes of the batched CartPole-v1, which repeats Gymnasium's steps.
 
 Writes random_hyperparameters.csv, one row an agent with what it drew, so that failures can be looked at.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from benchmarks.harness import TARGET, arguments, gather, name, origin, place, write_rows
@@ -41,6 +43,7 @@ PPO = Inner(
         "max_norm": (10.0,),
     },
 )
+CLIPPED = replace(PPO, draws={**PPO.draws, "max_norm": (0.5,)})
 DQN = Inner(
     "dqn",
     settings={
@@ -57,6 +60,7 @@ class Class(NamedTuple):
     """Agents trained together: alike but for what they draw and where they begin. `first` numbers the first of them."""
 
     environment: str
+    label: str
     loop: Inner
     double: bool | None
     first: int
@@ -76,11 +80,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     half = args.draws // 2
     classes = [
-        Class(environment, loop, double, first, agents, args.steps, args.episodes, args.seed)
-        for loop, double, first, agents in (
-            (PPO, None, 0, args.draws),
-            (DQN, False, 0, half),
-            (DQN, True, half, args.draws - half),
+        Class(environment, label, loop, double, first, agents, args.steps, args.episodes, args.seed)
+        for label, loop, double, first, agents in (
+            ("PPO", PPO, None, 0, args.draws),
+            ("PPO, norm 0.5", CLIPPED, None, 0, args.draws),
+            ("DQN", DQN, False, 0, half),
+            ("DQN", DQN, True, half, args.draws - half),
         )
         for environment in args.environments
     ]
@@ -104,7 +109,7 @@ def graduates(what: Class) -> list[dict[str, Any]]:
     return [
         {
             "environment": name(what.environment),
-            "algorithm": what.loop.algorithm.upper(),
+            "algorithm": what.label,
             "draw": what.first + number,
             "steps": what.steps,
             "episodes": what.episodes,

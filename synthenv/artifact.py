@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,20 +133,26 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def check_free(folder: Path) -> None:
+    """Raise ValueError for a folder that holds something else than a finished artifact."""
+    if folder.exists() and not (folder / "card.json").is_file() and any(folder.iterdir()):
+        raise ValueError(f"{folder} exists and holds no card.json: it is not ours to replace; choose another folder")
+
+
 @contextmanager
 def written_aside(folder: Path) -> Iterator[Path]:
     """A hidden sibling to write into, which becomes `folder` at the end; on an error `folder` stays as it was.
 
     Refuses to replace a folder that holds something else than a finished artifact.
     """
-    if folder.exists() and not (folder / "card.json").is_file() and any(folder.iterdir()):
-        raise ValueError(f"{folder} exists and holds no card.json: it is not ours to replace; choose another folder")
-    aside = folder.parent / f".{folder.name}.{os.getpid()}.partial"
+    check_free(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(".partial", f".{folder.name}.", folder.parent))
     before = aside.with_suffix(".before")
-    aside.mkdir(parents=True)
     try:
         yield aside
         for path in (*aside.iterdir(), aside):
+            path.chmod(0o755 if path.is_dir() else 0o644)  # both are born private
             _flush(path)
         if folder.exists():
             folder.rename(before)

@@ -20,14 +20,14 @@ HORIZON = 7
 torch.set_num_threads(1)
 
 
-def random_artifact(folder: Path, form: str, activation: str = "tanh", noise: float = 0.1) -> Path:
+def random_artifact(folder: Path, form: str, activation: str = "tanh", noise: float = 0.1, seed: int = 0) -> Path:
     """A CartPole environment of random networks, complete on disk; about one step in ten ends an MDP's episode."""
     recipe = EnvRecipe(
         folder.name, "CartPole-v1", form, hidden=8, activation=activation, horizon=HORIZON if form == "mdp" else 1
     )
     reach, centre = torch.tensor([2.4, 3.0, 0.3, 3.0]), torch.tensor([0.1, 0.0, 0.0, -0.2])
     world = worlds.synthetic(recipe, centre, reach)
-    params = world.init(torch.Generator().manual_seed(0), 1)
+    params = world.init(torch.Generator().manual_seed(seed), 1)
     params |= {name: 3 * leaf for name, leaf in params.items() if name.endswith("w1")}
     params["noise.reward"] += noise
     params["height.reward"] *= 2

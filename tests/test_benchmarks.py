@@ -41,7 +41,7 @@ def test_transfer_measures_every_agent_at_every_budget(measure_transfer, tmp_pat
     assert [(t.environment, t.seed, t.steps) for t in trials] == [
         (environment, seed, steps)
         for environment in ("CartPole-v1", bandit_folder.name)
-        for seed in (1_000, 1_001)
+        for seed in (transfer.FIRST_SEED, transfer.FIRST_SEED + 1)
         for steps in (6, 20)
     ]
     assert all(t.algorithm == "A2C" and t.episodes == 2 and t.real_return >= 8 for t in trials)
@@ -93,8 +93,8 @@ def test_random_hyperparameters_writes_what_each_agent_drew(tmp_path, bandit_fol
     quick = ("--draws", 2, "--steps", 500, "--episodes", 2)
     run(random_hyperparameters, tmp_path, "--environments", bandit_folder, "CartPole-v1", *quick)
     rows = rows_of(tmp_path / "random_hyperparameters.csv")
-    assert [row["algorithm"] for row in rows] == ["PPO"] * 4 + ["DQN"] * 4
-    assert [row["double"] for row in rows] == [""] * 4 + ["False"] * 2 + ["True"] * 2
+    assert [row["algorithm"] for row in rows] == ["PPO"] * 4 + ["PPO, norm 0.5"] * 4 + ["DQN"] * 4
+    assert [row["double"] for row in rows] == [""] * 8 + ["False"] * 2 + ["True"] * 2
     inside, outside = ([row for row in rows if row["environment"] == e] for e in (bandit_folder.name, "CartPole-v1"))
     drawn = (*random_hyperparameters.COLUMNS, "double", "draw")
     assert [[row[key] for key in drawn] for row in inside] == [[row[key] for key in drawn] for row in outside]

@@ -140,7 +140,7 @@ class DQN:
             agent["target"] = torch.lerp(agent["target"], agent["flat"], tau)
         if seen <= self.warmup:
             return agent
-        flat, memory = agent["flat"], part(agent, "adam")
+        flat, memory = agent["flat"].detach(), part(agent, "adam")
         for _ in range(self.updates):
             drawn = torch.randint(min(seen, rows), (self.batch,), generator=generator, device=place.device)
             flat, memory = self._descend(agent, flat, memory, {k: leaf[:, drawn] for k, leaf in replay.items()})

@@ -45,7 +45,7 @@ class PPO(ActorCritic):
 
     def update(self, agent: Agent, steps: Steps, generator: torch.Generator) -> Agent:
         """Several epochs of minibatches, drawn alike for all members, over steps [P, T, N, ...]."""
-        hyper, memory, flat = part(agent, "hyper"), part(agent, "adam"), agent["flat"]
+        hyper, memory, flat = part(agent, "hyper"), part(agent, "adam"), agent["flat"].detach()
         observation, action = steps.observation.flatten(1, 2), steps.action.flatten(1)  # [P, T*N, ...]
         clip = hyper["clip"][:, None]
         with torch.no_grad():
@@ -58,7 +58,8 @@ class PPO(ActorCritic):
                 networks = unravel(flat, self.shapes)
                 after, entropy = self.log_probability(networks, observation[:, rows], action[:, rows])
                 ratio, wins = (after - before[:, rows]).exp(), gain[:, rows]
-                wins = (wins - wins.mean(1, keepdim=True)) / (wins.std(1, keepdim=True) + 1e-8)
+                if len(rows) > 1:  # one alone has no spread
+                    wins = (wins - wins.mean(1, keepdim=True)) / (wins.std(1, keepdim=True) + 1e-8)
                 surrogate = torch.minimum(ratio * wins, ratio.clamp(1 - clip, 1 + clip) * wins).mean(1)
                 error = self.worth(networks, observation[:, rows]) - target[:, rows]
                 loss = hyper["value"] * error.square().mean(1) - surrogate - hyper["entropy"] * entropy.mean(1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from synthenv import artifact, learners, scores, strategies, worlds
+from synthenv import artifact, learners, scores, seeding, strategies, worlds
 from synthenv.artifact import Artifact
 from synthenv.expected import expected_steps
 from synthenv.meta import dynamics, states
@@ -41,6 +41,7 @@ def evolve(
     progress: None shows bars on a terminal only. Raises ValueError for a recipe that cannot be carried out.
     """
     check(recipe)
+    artifact.check_free(Path(folder))
     real = worlds.real(recipe.target)
     runs = Path(run_folder) if run_folder is not None else Path("runs") / recipe.id
     processes = workers or os.cpu_count() or 1
@@ -64,10 +65,15 @@ def check(recipe: EnvRecipe) -> None:
     """Raise ValueError for what would otherwise fail in the middle of a run."""
     spaces = worlds.real(recipe.target).spaces
     for search in (recipe.greedy.search, recipe.inner.search):
-        strategies.named(search.strategy, **search.options)
+        strategy = strategies.named(search.strategy, **search.options)
+        strategy.ask(strategy.init(torch.zeros(2)), seeding.generator(0), search.population)
+    if recipe.inner.enabled and not recipe.inner.loops:
+        raise ValueError("inner.loops is empty: name a kind of inner loop, or switch the stage off (enabled: false)")
     for loop in (*recipe.inner.loops, *recipe.exam.loops):
         learner = learners.named(loop.algorithm, spaces, **loop.settings)
-        learners.fill(learner, 1, {name: values[0] for name, values in loop.draws.items()})
+        learners.fill(learner, 1, dict.fromkeys(loop.draws, 0.0))
+        if empty := [name for name, values in loop.draws.items() if not values]:
+            raise ValueError(f"draws of {loop.algorithm} list no values for {', '.join(empty)}")
 
 
 def greedy_stage(recipe: EnvRecipe, real: RealTask, run: Run, where: Executor) -> tuple[SyntheticBandit, Tree]:

@@ -40,6 +40,8 @@ class Ledger:
     """Finished stages and the facts each reported."""
     generation: int = 0
     """Generations finished in the search under way."""
+    fitness: float = 0.0
+    """Mean fitness of the last of them."""
     logged: int = 0
     """Generations finished in all searches: TensorBoard's time axis."""
     real_steps: int = 0
@@ -71,7 +73,7 @@ class Run:
             raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         self._wall = time.perf_counter()
-        self.writer = SummaryWriter(str(folder), purge_step=self.ledger.logged)
+        self.writer = SummaryWriter(str(folder), purge_step=self.ledger.logged + 1)
 
     def __enter__(self) -> Run:
         """The run itself; leaving closes TensorBoard's files."""
@@ -101,7 +103,6 @@ class Run:
             return self.tensors[f"{stage}.mean"]
         strategy = named(settings.strategy, **settings.options)
         state = part(self.tensors, "search") or strategy.init(mean)
-        fitness = mean.new_zeros(0)
         rounds = range(self.ledger.generation, settings.generations)
         bar = tqdm(rounds, stage, settings.generations, False, initial=rounds.start, disable=self.hidden, unit="gen")
         for generation in bar:
@@ -111,11 +112,11 @@ class Run:
             self._account(stage, score, state)
             bar.set_postfix(fitness=f"{float(fitness.mean()):.1f}", best=f"{float(fitness.max()):.1f}",
                             real_steps=f"{self.ledger.real_steps:,}")  # fmt: skip
-            self.ledger.generation = generation + 1
+            self.ledger.generation, self.ledger.fitness = generation + 1, float(fitness.mean())
             if self.ledger.generation % self.every == 0:
                 self._save({**self.tensors, **prefixed("search", state)})
         self._finish(stage, {"mean": state["mean"]}, {"generations": settings.generations,
-                                                      "last_fitness": float(fitness.mean())})  # fmt: skip
+                                                      "last_fitness": self.ledger.fitness})  # fmt: skip
         return state["mean"]
 
     def price(self) -> dict[str, float]:

@@ -7,6 +7,8 @@ processes nor who finishes first can change a result.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -77,8 +79,21 @@ def executor(workers: int) -> Iterator[Executor]:
         yield InProcess()
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_enlist) as pool:
         yield Processes(pool)
+
+
+def _enlist() -> None:
+    """One thread, and no life after the parent's: a killed run should leave no process behind."""
+    torch.set_num_threads(1)
+    threading.Thread(target=_follow, daemon=True).start()
+
+
+def _follow() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _timed(task: Task, candidates: Tensor, generation: int) -> Score:
