@@ -38,7 +38,7 @@ from synthenv.recipe import EnvRecipe, Inner
 from synthenv.scores import statistics
 from synthenv.tree import part, prefixed, ravel, shapes, unravel
 
-STAGES = {"bandit": ("greedy", "states", "inner"), "mdp": ("greedy", "states", "dynamics", "inner")}
+STAGES = {"bandit": ("inner", "states", "greedy"), "mdp": ("inner", "dynamics", "states", "greedy")}
 ALGORITHMS = ("ppo", "a2c", "dqn")
 SEED = 50_000
 SCORES = ("mean", "iqm", "worst", "std")
@@ -63,7 +63,7 @@ class Race(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Make, examine and write one environment after another, then race the greedy stage."""
+    """Race the greedy stage, then make, examine and write one environment after another."""
     parser = arguments(__doc__, SYNTHETIC)
     parser.add_argument("--agents", type=int, default=16, help="agents an exam (default %(default)s)")
     parser.add_argument("--episodes", type=int, default=20, help="real episodes an agent (default %(default)s)")
@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     old = [] if args.fresh or not path.is_file() else rows_of(path)
     exams = [Exam("", algorithm, steps, args.agents, args.episodes) for steps in args.steps for algorithm in ALGORITHMS]
     shipped = [recipes.load(EnvRecipe, shelf.find(name) / "recipe.yaml") for name in args.environments]
+    races = [Race(recipe, SEED + seed, 100) for recipe in shipped for seed in range(args.seeds)]
+    write_rows(args.results / "greedy.csv", gather(race, races, args.workers))
     rows: list[dict[str, Any]] = []
     plan = [(recipe.id, stages, ablated) for recipe in shipped for stages, ablated in variants(recipe).items()]
     for name, stages, recipe in tqdm(plan, disable=None):
@@ -82,8 +84,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         known = [row for row in old if what.items() <= row.items() and str(args.agents) == row["n"]]
         rows += known if len(known) == len(exams) else measured(what, recipe, args.workers, exams)
         write_rows(path, rows)
-    races = [Race(recipe, SEED + seed, 100) for recipe in shipped for seed in range(args.seeds)]
-    write_rows(args.results / "greedy.csv", gather(race, races, args.workers))
 
 
 def variants(recipe: EnvRecipe) -> dict[str, EnvRecipe]:

@@ -142,7 +142,7 @@ def score_tables(card: Mapping[str, Any]) -> str:
             for (learner, steps), row in zip(names, exam.values(), strict=True)
         ]
         parts.append(
-            "The package's own learners, hyperparameters drawn as the recipe says, seeds never used before.\n\n"
+            "The package's own learners on the terms of the recipe's exam, seeds never used before.\n\n"
             + table(header, rows)
         )
     return "\n\n".join(parts) or "Not measured yet."
