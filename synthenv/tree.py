@@ -40,18 +40,18 @@ def where(mask: Tensor, yes: Mapping[str, Tensor], no: Mapping[str, Tensor]) -> 
 
 
 def part(tree: Mapping[str, Tensor], name: str) -> Tree:
-    """The leaves under `name.`, with that prefix removed."""
+    """The leaves [P, ...] under `name.`, with that prefix removed."""
     prefix = name + "."
     return {key[len(prefix) :]: leaf for key, leaf in tree.items() if key.startswith(prefix)}
 
 
 def prefixed(name: str, tree: Mapping[str, Tensor]) -> Tree:
-    """The same leaves under `name.`; the inverse of `part`."""
+    """The same leaves [P, ...] under `name.`; the inverse of `part`."""
     return {f"{name}.{key}": leaf for key, leaf in tree.items()}
 
 
 def shapes(tree: Mapping[str, Tensor]) -> Shapes:
-    """Per-member shapes, the population axis left out; what `unravel` needs."""
+    """Per-member shapes of leaves [P, ...], the population axis left out; what `unravel` needs."""
     return {name: tuple(leaf.shape[1:]) for name, leaf in tree.items()}
 
 
@@ -72,5 +72,5 @@ def unravel(flat: Tensor, like: Shapes) -> Tree:
 
 
 def to(tree: Mapping[str, Tensor], where: torch.device | torch.dtype | str) -> Tree:
-    """Every leaf on another device or in another dtype."""
+    """Every leaf [P, ...] on another device or in another dtype."""
     return {name: leaf.to(where) for name, leaf in tree.items()}

@@ -66,7 +66,7 @@ class World(Protocol):
     def step(
         self, params: Params, state: State, action: Tensor, generator: torch.Generator | None = None
     ) -> tuple[State, Outcome]:
-        """The next states and what the step gave. No auto-reset, no time limit."""
+        """The next states, leaves [P, N, ...], and what the step gave. No auto-reset, no time limit."""
 
 
 class RealTask(World, Protocol):
