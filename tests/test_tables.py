@@ -83,7 +83,7 @@ def test_a_price_stands_beside_what_it_bought(checkout):
 
 
 def test_populations_stand_beside_those_of_the_peers(checkout):
-    text = summary(checkout, "population", "how,agents a second", "together,90.5")
+    text = summary(checkout, "population", "how,agents a second,weights", "together,90.5,926e06392789")
     assert text.startswith("| how | agents a second |\n| --- | ---: |\n| together | 90.5 |\n\nSynthetic-gymnax")
 
 
