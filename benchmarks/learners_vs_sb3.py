@@ -1,7 +1,7 @@
 """Learning curves of the package's own learners and of Stable-Baselines3's, in the real CartPole-v1.
 
     python -m benchmarks.learners_vs_sb3
-    python -m benchmarks.learners_vs_sb3 --seeds 2 --share 0.05 --episodes 3 --results /tmp/quick      a quick look
+    python -m benchmarks.learners_vs_sb3 --seeds 2 --share 0.05 --episodes 3 --results runs/quick      a quick look
 
 The same algorithm with the same hyperparameters, ten agents each: PPO with SB3's defaults, A2C with SB3's defaults in
 eight environments, DQN with those of rl_zoo3 for CartPole. Ours are the members of one batch, in the batched task that

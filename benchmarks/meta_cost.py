@@ -2,7 +2,7 @@
 
     python -m benchmarks.meta_cost                 a killed run goes on where it was
     python -m benchmarks.meta_cost --fresh         from the beginning
-    python -m benchmarks.meta_cost --agents 2 --episodes 2 --steps 500 --results /tmp/quick      a quicker exam
+    python -m benchmarks.meta_cost --agents 2 --episodes 2 --steps 500 --results runs/quick      a quicker exam
 
 Every run makes an environment by its shipped recipe, in an empty folder. CPU seconds are those of all processes from
 the first stage to the artifact on disk. What came out is then examined in the same way whatever its recipe says, at no

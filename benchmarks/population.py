@@ -1,7 +1,7 @@
 """Agents a second: PPO agents trained as one batch, beside Stable-Baselines3 training them one by one.
 
     python -m benchmarks.population
-    python -m benchmarks.population --agents 16 --one-by-one 1 --populations 16 --episodes 5 --results /tmp/quick
+    python -m benchmarks.population --agents 16 --one-by-one 1 --populations 16 --episodes 5 --results runs/quick
 
 Three settings, the same for both: SB3's defaults; that of Liesen et al. (2024), 2,000 minibatches of 50 steps; and a
 fast one, chosen by hand with seeds 1 and 2, where those measured begin at 30,000. As many processes as cores train at

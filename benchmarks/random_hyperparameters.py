@@ -1,7 +1,7 @@
 """Random hyperparameters: the protocol of Liesen et al. (2024), with the package's own batched learners.
 
     python -m benchmarks.random_hyperparameters
-    python -m benchmarks.random_hyperparameters --draws 4 --steps 2000 --results /tmp/quick      a quick look
+    python -m benchmarks.random_hyperparameters --draws 4 --steps 2000 --results runs/quick      a quick look
 
 Ranges and structure are those of the configuration published with synthetic-gymnax's CartPole checkpoint: PPO in 5
 environments, 100 steps each, 10 epochs of 10 minibatches; dueling DQN in 10 environments, batch 100, memory 2,000,

@@ -2,7 +2,7 @@
 
     python -m benchmarks.transfer                  the published protocol; a killed run goes on where it was
     python -m benchmarks.transfer --fresh          from the beginning
-    python -m benchmarks.transfer --steps 500 1000 --seeds 2 --episodes 5 --results /tmp/quick      a quick look
+    python -m benchmarks.transfer --steps 500 1000 --seeds 2 --episodes 5 --results runs/quick      a quick look
 
 Default hyperparameters, 10,000 steps in either synthetic form and, as a baseline, in the task itself. The same agent is
 measured on the way: the policy as it stands when that many steps have been taken, greedy, whole episodes of Gymnasium's
