@@ -141,7 +141,7 @@ def test_meta_cost_switches_every_stage_off(tmp_path):
     run(meta_cost, tmp_path, *quick)
     table = tmp_path / "meta_cost.csv"
     rows = rows_of(table)
-    stages = ("all", "without greedy", "without states", "without dynamics", "without inner")
+    stages = ("all", "without inner", "without dynamics", "without states", "without greedy")
     assert [(row["stages"], row["algorithm"]) for row in rows] == [
         (stage, algorithm) for stage in stages for algorithm in ("ppo", "a2c", "dqn")
     ]
@@ -150,7 +150,7 @@ def test_meta_cost_switches_every_stage_off(tmp_path):
     assert max(steps, key=steps.get) in ("all", "without states", "without dynamics")
     assert [row["seed"] for row in rows_of(tmp_path / "greedy.csv")] == ["50000", "50001"]
 
-    table.write_text(table.read_text().replace("without inner", "without nothing"))
+    table.write_text(table.read_text().replace("without greedy", "without nothing"))
     run(meta_cost, tmp_path, *quick)
     again = rows_of(table)
     assert [row["stages"] for row in again] == [row["stages"] for row in rows]
