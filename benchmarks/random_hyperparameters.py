@@ -22,12 +22,11 @@ from typing import Any, NamedTuple
 
 from benchmarks.harness import TARGET, arguments, gather, name, origin, place, write_rows
 from synthenv import learners, seeding, worlds
+from synthenv.meta.defaults import GAMMAS, RATES
 from synthenv.meta.inner import drawn
 from synthenv.recipe import Inner
 from synthenv.tree import repeat
 
-RATES = (1e-2, 5e-3, 1e-3, 5e-4, 1e-4)
-GAMMAS = (1.0, 0.99, 0.95, 0.9, 0.8)
 SEED = 60_000
 
 PPO = Inner(
