@@ -29,6 +29,8 @@ RESULTS = Path(__file__).parent / "results"
 TARGET = "CartPole-v1"
 SYNTHETIC = ("Synth-CartPole-v0", "SynthBandit-CartPole-v0")
 ENVIRONMENTS = (*SYNTHETIC, TARGET)
+TARGETS = (TARGET, "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")
+"""The classic-control tasks, all of which have a shelf environment in either form."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -45,13 +47,19 @@ class Place(NamedTuple):
     horizon: int | None
 
 
-def arguments(text: str | None, environments: Sequence[str] = ENVIRONMENTS) -> argparse.ArgumentParser:
-    """What every benchmark can be asked, under its docstring."""
+def arguments(text: str | None, environments: Sequence[str] | None = ENVIRONMENTS) -> argparse.ArgumentParser:
+    """What every benchmark can be asked, under its docstring; `environments` None leaves them to `--targets`."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = "those of --targets" if environments is None else "%(default)s"
     parser.add_argument(
         "--environments", nargs="+", default=environments, metavar="ENV",
-        help=f"ids or folders of synthetic environments, and {TARGET} itself (default %(default)s)",
+        help=f"ids or folders of synthetic environments, and real tasks themselves (default {default})",
     )  # fmt: skip
+    if environments is None:
+        parser.add_argument(
+            "--targets", nargs="+", default=TARGETS, choices=TARGETS, metavar="TASK",
+            help="real tasks, each with its environments in either form (default %(default)s)",
+        )  # fmt: skip
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default one a core)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write into (default %(default)s)")
     return parser
@@ -78,6 +86,41 @@ def gather(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> 
     return [result for _, result in sorted(spread(work, jobs, workers), key=lambda pair: jobs.index(pair[0]))]
 
 
+def asked(environments: Sequence[str] | None, targets: Sequence[str]) -> list[str]:
+    """The environments to measure: those given, else of each target the bandit, the MDP and the task itself.
+
+    One that is not on the shelf yet is left out, with a line that says so.
+    """
+    if environments is not None:
+        return list(environments)
+    found = []
+    for task in targets:
+        for environment in forms(task):
+            if environment in shelf.ids():
+                found.append(environment)
+            else:
+                print(f"{environment} is not on the shelf: left out")
+        found.append(task)
+    return found
+
+
+def forms(task: str) -> tuple[str, str]:
+    """Ids of a real task's environments, bandit and MDP."""
+    stem = task.rsplit("-v", 1)[0]
+    return f"SynthBandit-{stem}-v0", f"Synth-{stem}-v0"
+
+
+def order(environment: str) -> int:
+    """Where an environment stands in a result file: task by task, MDP, bandit, the task itself; others come last."""
+    known = [environment for task in TARGETS for environment in (*reversed(forms(task)), task)]
+    return known.index(environment) if environment in known else len(known)
+
+
+def target(environment: str) -> str:
+    """The real task that an environment, given by id or by folder, stands for; a task stands for itself."""
+    return environment if environment in worlds.targets() else str(shelf.card(shelf.find(environment))["target"])
+
+
 def name(environment: str) -> str:
     """The Gymnasium id of an environment given by id or by folder."""
     return environment if environment in worlds.targets() else str(shelf.card(shelf.find(environment))["id"])
@@ -96,7 +139,7 @@ def place(environment: str) -> Place:
         real = worlds.real(environment)
         return Place(real, real.init(torch.Generator(), 1), real.horizon)
     found = artifact.load(shelf.find(environment))
-    return Place(*synthetic(found.recipe, found.weights), found.recipe.time_limit)
+    return Place(*synthetic(found), found.recipe.time_limit)
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

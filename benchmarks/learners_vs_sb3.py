@@ -1,14 +1,15 @@
-"""Learning curves of the package's own learners and of Stable-Baselines3's, in the real CartPole-v1.
+"""Learning curves of the package's own learners and of Stable-Baselines3's, in the real CartPole-v1 and Pendulum-v1.
 
     python -m benchmarks.learners_vs_sb3
     python -m benchmarks.learners_vs_sb3 --seeds 2 --share 0.05 --episodes 3 --results runs/quick      a quick look
 
-The same algorithm with the same hyperparameters, ten agents each: PPO with SB3's defaults, A2C with SB3's defaults in
-eight environments, DQN with those of rl_zoo3 for CartPole. Ours are the members of one batch, in the batched task that
-repeats Gymnasium's steps; SB3's are single runs in Gymnasium's own. Measured along the run, greedy.
+The same algorithm with the same hyperparameters, ten agents each. CartPole: PPO with SB3's defaults, A2C with SB3's
+defaults in eight environments, DQN with those of rl_zoo3. Pendulum: SAC, TD3 and DDPG with small networks, so that it
+stays cheap, otherwise near rl_zoo3's. Ours are the members of one batch, in the batched task that repeats Gymnasium's
+steps; SB3's are single runs in Gymnasium's own. Measured along the run, greedy.
 
-Writes learners_vs_sb3.csv, one row an agent and point, whose `environment` says who trained; and learners_vs_sb3.png.
-`python benchmarks/tables.py` says where the 95 % intervals of the means overlap.
+Writes learners_vs_sb3.csv, one row an agent and point, whose `environment` says who trained and where; and a plot for
+each task. `python benchmarks/tables.py` says where the 95 % intervals of the means overlap.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+from stable_baselines3.common.noise import NormalActionNoise
+
 from benchmarks import harness
 from benchmarks.harness import TARGET, arguments, gather
 from benchmarks.students import Lesson, study
@@ -25,7 +29,8 @@ from synthenv import learners, seeding, worlds
 from synthenv.report import curves, learning_curves
 from synthenv.scores import Trial, write_trials
 
-OURS, THEIRS = f"{TARGET} by synthenv", f"{TARGET} by Stable-Baselines3"
+OURS, THEIRS = "{} by synthenv", "{} by Stable-Baselines3"
+"""What the column `environment` says of a task."""
 POINTS = 10
 FIRST_SEED = 40_000
 
@@ -40,11 +45,18 @@ class Match(NamedTuple):
     algorithm: str
     round: int
     rounds: int
+    task: str = TARGET
     envs: int = 1
     settings: Mapping[str, Any] = {}
     hyper: Mapping[str, float] = {}
     sb3: Mapping[str, Any] = {}
 
+
+SMALL = {"hidden": (64, 64), "batch": 128}
+NOISE = 0.1
+"""Deviation of exploration noise, in units of half the box."""
+SB3_SMALL = {"learning_rate": 1e-3, "batch_size": 128, "policy_kwargs": {"net_arch": [64, 64]}}
+SB3_NOISY = {**SB3_SMALL, "action_noise": NormalActionNoise(np.zeros(1), np.full(1, NOISE))}
 
 MATCHES = (
     Match("ppo", round=2048, rounds=20),
@@ -62,6 +74,16 @@ MATCHES = (
             "learning_rate": 2.3e-3, "exploration_fraction": 0.16, "exploration_final_eps": 0.04,
         },
     ),
+    Match(
+        "sac", round=1, rounds=5_000, task="Pendulum-v1", settings=SMALL, hyper={"rate": 1e-3}, sb3=SB3_SMALL,
+    ),
+    *(
+        Match(
+            algorithm, round=1, rounds=5_000, task="Pendulum-v1", settings=SMALL,
+            hyper={"rate": 1e-3, "noise": NOISE}, sb3=SB3_NOISY,
+        )
+        for algorithm in ("td3", "ddpg")
+    ),
 )  # fmt: skip
 
 
@@ -76,30 +98,35 @@ class Batch(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train both sides, write every mark, draw."""
-    parser = arguments(__doc__, [TARGET])
+    parser = arguments(__doc__, sorted({match.task for match in MATCHES}))
     parser.add_argument("--algorithms", nargs="+", default=[match.algorithm for match in MATCHES])
     parser.add_argument("--seeds", type=int, default=10, help="agents a side (default %(default)s)")
     parser.add_argument("--share", type=float, default=1.0, help="of the training; DQN then explores for less")
     parser.add_argument("--episodes", type=int, default=20, help="real episodes a measurement (default %(default)s)")
     args = parser.parse_args(argv)
     seeds = range(FIRST_SEED, FIRST_SEED + args.seeds)
-    matches = [match for match in MATCHES if match.algorithm in args.algorithms]
+    matches = [match for match in MATCHES if match.algorithm in args.algorithms and match.task in args.environments]
     marks = {match.algorithm: budgets(match, args.share) for match in matches}
     batches = [Batch(match, seeds, marks[match.algorithm], args.episodes) for match in matches]
     lessons = [
-        Lesson(TARGET, match.algorithm, seed, marks[match.algorithm], args.episodes, match.sb3, match.envs)
+        Lesson(match.task, match.algorithm, seed, marks[match.algorithm], args.episodes, match.sb3, match.envs)
         for match in matches
         for seed in seeds
     ]
     ours = [trial for trials in gather(graduates, batches, args.workers) for trial in trials]
     found = [trial for trials in gather(study, lessons, args.workers) for trial in trials]
-    theirs = [replace(trial, environment=THEIRS) for trial in found]
+    theirs = [replace(trial, environment=THEIRS.format(trial.environment)) for trial in found]
     order = [match.algorithm.upper() for match in matches]
-    trials = sorted(
-        [*ours, *theirs], key=lambda t: (order.index(t.algorithm), t.environment == THEIRS, t.steps, t.seed)
-    )
+    trials = sorted([*ours, *theirs], key=lambda t: (order.index(t.algorithm), t in theirs, t.steps, t.seed))
     harness.replace(args.results / "learners_vs_sb3.csv", lambda aside: write_trials(aside, trials))
-    learning_curves(args.results / "learners_vs_sb3.png", curves(trials), TARGET)
+    for task in dict.fromkeys(match.task for match in matches):
+        shown = [trial for trial in trials if trial.environment in (OURS.format(task), THEIRS.format(task))]
+        learning_curves(args.results / plot_of(task), curves(shown), task)
+
+
+def plot_of(task: str) -> str:
+    """The name of the file with a task's learning curves."""
+    return "learners_vs_sb3.png" if task == TARGET else f"learners_vs_sb3-{task}.png"
 
 
 def budgets(match: Match, share: float) -> tuple[int, ...]:
@@ -112,7 +139,7 @@ def budgets(match: Match, share: float) -> tuple[int, ...]:
 def graduates(batch: Batch) -> list[Trial]:
     """Train our side and measure it on the way."""
     match, agents = batch.match, len(batch.seeds)
-    real, generator = worlds.real(TARGET), seeding.generator(batch.seeds[0], match.algorithm)
+    real, generator = worlds.real(match.task), seeding.generator(batch.seeds[0], match.algorithm)
     learner = learners.named(match.algorithm, real.spaces, **match.settings)
     fresh = learner.init(learners.fill(learner, agents, match.hyper), batch.budgets[-1], generator)
     task = real.init(generator, agents)
@@ -125,7 +152,15 @@ def graduates(batch: Batch) -> list[Trial]:
         trained = time.process_time() - began
         returns, _ = learners.score(learner, agent, real, exam, batch.episodes, real.horizon)
         trials += [
-            Trial(OURS, match.algorithm.upper(), spent, seed, batch.episodes, value, round(trained / agents, 3))
+            Trial(
+                OURS.format(match.task),
+                match.algorithm.upper(),
+                spent,
+                seed,
+                batch.episodes,
+                value,
+                round(trained / agents, 3),
+            )
             for seed, value in zip(batch.seeds, returns.mean(1).tolist(), strict=True)
         ]
         began = time.process_time() - trained

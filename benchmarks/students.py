@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from benchmarks.harness import TARGET, name
+from benchmarks.harness import name, target
 from synthenv.sb3 import evaluate, train
 from synthenv.scores import Trial
 
@@ -55,13 +55,14 @@ class Marks(BaseCallback):
     def __init__(self, lesson: Lesson) -> None:
         super().__init__()
         self.lesson, self.waiting = lesson, list(lesson.budgets)
+        self.target, self.began = target(lesson.environment), 0.0
         self.found: dict[int, tuple[float, float]] = {}
         """Budget -> mean real return, and CPU seconds of training alone until there."""
 
     def measure(self) -> None:
         """The mark at the next budget."""
         trained = time.process_time() - self.began
-        returns = evaluate(self.model, TARGET, self.lesson.episodes, EXAM_SEED + self.lesson.seed)
+        returns = evaluate(self.model, self.target, self.lesson.episodes, EXAM_SEED + self.lesson.seed)
         self.found[self.waiting.pop(0)] = (float(returns.mean()), round(trained, 3))
         self.began = time.process_time() - trained
 

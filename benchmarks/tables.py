@@ -1,11 +1,16 @@
 """Print the README's tables from benchmarks/results, or write them between its markers.
 
     python benchmarks/tables.py            print every table
-    python benchmarks/tables.py --write    put them into README.md, and draw benchmarks/results/transfer.png
+    python benchmarks/tables.py --write    put them into README.md, and draw the plots of transfer
     python benchmarks/tables.py --check    fail when README.md says something else than the results
 
-A marker `<!-- table:NAME -->` asks for results/NAME.csv. Files of single trials are summarised by the function in
-`SUMMARIES`; every other file is shown as it stands, its first row the header.
+A marker `<!-- table:NAME -->` asks for results/NAME.csv, `<!-- table:NAME CartPole-v1 -->` for what it says of one
+task or of several. Files of single trials are summarised by the function in `SUMMARIES`; every other file is shown as
+it stands, its first row the header. `<!-- table:shelf -->` asks for what is on the shelf, from its cards.
+
+peers.csv holds the rows beside ours: the environments of Liesen et al. (2024), published with synthetic-gymnax, run by
+us in November 2026 under jax 0.4.30 (n, mean, IQM, worst; 10,000 steps, hyperparameters from their own configurations,
+50 real episodes an agent), and the interquartile mean in their README (published).
 """
 
 from __future__ import annotations
@@ -14,20 +19,27 @@ import argparse
 import csv
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+from synthenv import shelf
+from synthenv.cards import in_words
 from synthenv.report import curves, learning_curves, number, table
 from synthenv.scores import Trial, read_trials, statistics
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-MARKED = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-BUDGETS = (1_000, 2_000, 5_000, 10_000)
-"""Steps shown in the table of transfer; its plot has more."""
-LIESEN = {"PPO": (32, 484.7, 500.0, 61.6, 76.5), "DQN": (32, 497.1, 500.0, 427.6, 13.0)}
-"""n, mean, IQM, worst, std of the CartPole checkpoint published with synthetic-gymnax (Liesen et al. 2024), run by us
-in November 2026 under jax 0.4.30: 10,000 steps, hyperparameters from its own configuration, 50 real episodes."""
+PEERS = ROOT / "benchmarks" / "peers.csv"
+MARKED = re.compile(r"(<!-- table:(\w+)((?: [\w-]+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
+FORMS = {"bandit": "bandit", "mdp": "MDP", "itself": "task itself"}
+"""Where agents are trained, in the order of the columns: what `home` calls it, and what a table does."""
+LIESEN_SECONDS = {"ppo": 0.151, "dqn": 0.067, "sac": 1.22, "ddpg": 1.29, "td3": 3.4}
+"""CPU seconds that one of their agents takes, compiled already, by the same measurement: CartPole, and Pendulum for
+DDPG and TD3, whose measure includes an evaluation."""
+
+Row = dict[str, str]
+"""A line of a result file, by column."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,138 +51,268 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     readme = ROOT / "README.md"
     old = readme.read_text(encoding="utf-8")
-    new = MARKED.sub(lambda found: f"{found[1]}{markdown(RESULTS / f'{found[2]}.csv')}\n{found[3]}", old)
+    new = MARKED.sub(lambda found: f"{found[1]}{asked(found)}\n{found[4]}", old)
     if args.write:
         readme.write_text(new, encoding="utf-8", newline="\n")
         if (RESULTS / "transfer.csv").is_file():
-            trials = read_trials(RESULTS / "transfer.csv")
-            learning_curves(RESULTS / "transfer.png", curves(trials), "CartPole-v1")
+            draw(RESULTS)
     elif args.check and new != old:
         print("README.md does not show what benchmarks/results holds; run: python benchmarks/tables.py --write")
         return 1
     elif not args.check:
-        print("\n\n".join(f"{found[2]}\n\n{markdown(RESULTS / f'{found[2]}.csv')}" for found in MARKED.finditer(old)))
+        print("\n\n".join(f"{found[2]}{found[3]}\n\n{asked(found)}" for found in MARKED.finditer(old)))
     return 0
 
 
-def markdown(path: Path) -> str:
-    """The table for one result file, or a line that says there is none."""
-    if not path.is_file():
-        return f"Not measured yet: `{path.relative_to(ROOT)}` does not exist."
-    return SUMMARIES.get(path.stem, as_it_stands)(path)
+def asked(marker: re.Match[str]) -> str:
+    """What a marker asks for."""
+    if marker[2] == "shelf":
+        return shelved()
+    return markdown(RESULTS / f"{marker[2]}.csv", marker[3].split())
 
 
-def as_it_stands(path: Path) -> str:
+def markdown(path: Path, targets: Sequence[str] = ()) -> str:
+    """The table for one result file, of these real tasks alone if any, or a line that says there is none."""
+    rows = rows_of(path) if path.is_file() else []
+    shown = [row for row in rows if not targets or home(row["environment"])[0] in targets]
+    if not shown:
+        what = f" of {', '.join(targets)}" if targets else ""
+        return f"Not measured yet: `{path.relative_to(ROOT)}` has no rows{what}."
+    return SUMMARIES.get(path.stem, as_it_stands)(shown)
+
+
+def shelved() -> str:
+    """A row for each real task: how one acts in it, and its environments in either form."""
+    actions: dict[str, str] = {}
+    rows: dict[str, dict[str, list[str]]] = {}
+    for name in shelf.ids():
+        card = shelf.card(shelf.find(name))
+        actions[card["target"]] = in_words(card["spaces"]["action"])
+        rows.setdefault(card["target"], {}).setdefault(card["form"], []).append(f"[{name}](envs/{name})")
+    lines = [
+        [task, actions[task], *(", ".join(forms.get(form, ())) for form in ("bandit", "mdp"))]
+        for task, forms in sorted(rows.items())
+    ]
+    return table(["stands for", "actions", FORMS["bandit"], FORMS["mdp"]], lines)
+
+
+def home(environment: str) -> tuple[str, str]:
+    """The real task that an environment stands for, and its form; what is not on the shelf is a task "itself"."""
+    if environment not in shelf.ids():
+        return environment, "itself"
+    card = shelf.card(shelf.find(environment))
+    return str(card["target"]), str(card["form"])
+
+
+def draw(results: Path, targets: Mapping[str, str] = MappingProxyType({})) -> None:
+    """A plot of transfer.csv for each real task; `targets` tells it for environments that are not on the shelf."""
+    tasks: dict[str, list[Trial]] = {}
+    for trial in read_trials(results / "transfer.csv"):
+        task = targets.get(trial.environment) or home(trial.environment)[0]
+        tasks.setdefault(task, []).append(trial)
+    for task, trials in tasks.items():
+        learning_curves(results / plot_of(task), curves(trials), task)
+
+
+def plot_of(task: str) -> str:
+    """The name of the file with a task's learning curves."""
+    return "transfer.png" if task == "CartPole-v1" else f"transfer-{task}.png"
+
+
+def as_it_stands(rows: Sequence[Row]) -> str:
     """Every row of a result file."""
-    with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
-    return table(header, [[cell(text) for text in row] for row in rows])
+    return table(list(rows[0]), [[cell(text) for text in row.values()] for row in rows])
 
 
-def transfer(path: Path) -> str:
-    """A row for each learner and environment: mean on the way, everything at the end of training."""
-    groups = grouped(read_trials(path))
-    measured = sorted({trial.steps for group in groups.values() for trial in group})
-    budgets = [steps for steps in measured if steps in BUDGETS] or measured
-    header = ["agent", "trained in", *(f"{number(steps)} steps" for steps in budgets), "n", "IQM", "worst", "std"]
-    rows = []
-    for (algorithm, environment), group in groups.items():
-        found = [statistics([trial.real_return for trial in group if trial.steps == steps]) for steps in budgets]
-        last = found[-1]
-        means = [row["mean"] for row in found]
-        rows.append([algorithm, environment, *means, last["n"], last["iqm"], last["worst"], last["std"]])
-    return table(header, rows) + f"\n\nMean at every budget; n, IQM, worst and std after {number(budgets[-1])} steps."
-
-
-def random_hyperparameters(path: Path) -> str:
-    """A row for each learner and environment over its draws, those of the peers below."""
-    groups: dict[tuple[str, str], list[float]] = {}
-    for row in rows_of(path):
-        groups.setdefault((row["algorithm"], row["environment"]), []).append(float(row["real_return"]))
-    rows = []
-    for (algorithm, environment), returns in groups.items():
-        found = statistics(returns)
-        rows.append([algorithm, environment, *(found[key] for key in ("n", "mean", "iqm", "worst", "std"))])
-    theirs = [[algorithm, "Synthetic-CartPole (Liesen et al.)", *found] for algorithm, found in LIESEN.items()]
+def transfer(rows: Sequence[Row]) -> str:
+    """A row for each real task and learner: mean (worst) at the end of training in either form and in the task."""
+    theirs = peers()
+    cells: dict[tuple[str, str], dict[str, dict[int, list[float]]]] = {}
+    for row in rows:
+        task, form = home(row["environment"])
+        budgets = cells.setdefault((task, row["algorithm"]), {}).setdefault(form, {})
+        budgets.setdefault(int(row["steps"]), []).append(float(row["real_return"]))
+    lines = []
+    for (task, algorithm), forms in cells.items():
+        steps = max(steps for budgets in forms.values() for steps in budgets)
+        found = [forms.get(form, {}).get(steps) for form in FORMS]
+        peer = theirs.get((task, algorithm.split(",")[0]))
+        counts = dict.fromkeys(len(returns) for returns in found if returns)
+        lines.append([
+            task, algorithm, steps, *(mean_worst(returns) if returns else "" for returns in found),
+            ", ".join(map(str, counts)), number(float(peer["published"])) if peer else "",
+        ])  # fmt: skip
     return (
-        table(["agent", "trained in", "n", "mean", "IQM", "worst", "std"], [*rows, *theirs])
-        + "\n\nTheir rows: the checkpoint they published, run under jax 0.4.30 by their protocol."
+        table(["task", "agent", "steps", *FORMS.values(), "n", "Liesen et al."], lines)
+        + "\n\nMean (worst) real return of n agents after that many steps. Liesen et al. (2024): the interquartile "
+        "mean that they publish for the algorithm with random hyperparameters after 10,000 steps."
     )
 
 
-def meta_cost(path: Path) -> str:
-    """A row for each environment and set of stages: its price, and mean (worst) of what agents are worth."""
-    rows: dict[tuple[str, str], list[int | float | str]] = {}
-    exams: dict[str, None] = {}
-    for row in rows_of(path):
-        price = [cell(row[key]) for key in ("cpu_seconds", "seconds", "real_steps")]
-        marks = rows.setdefault((row["environment"], row["stages"]), price)
-        marks.append(f"{number(float(row['mean']))} ({number(float(row['worst']))})")
-        exams[f"{row['algorithm']} {number(int(row['steps']))}"] = None
-    header = ["environment", "stages", "CPU s", "s", "real steps", *exams]
+def random_hyperparameters(rows: Sequence[Row]) -> str:
+    """A row for each real task and learner over its draws, those of the peers beside."""
+    theirs = peers()
+    cells: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row in rows:
+        task, form = home(row["environment"])
+        returns = cells.setdefault((task, row["algorithm"]), {}).setdefault(form, [])
+        returns.append(float(row["real_return"]))
+    lines = []
+    for (task, algorithm), forms in cells.items():
+        found = [statistics(forms[form]) if form in forms else None for form in FORMS]
+        shown = [three(row["mean"], row["iqm"], row["worst"]) if row else "" for row in found]
+        peer = theirs.get((task, algorithm.split(",")[0]))
+        beside = three(*(float(peer[key]) for key in ("mean", "iqm", "worst"))) if peer else ""
+        counts = dict.fromkeys(row["n"] for row in found if row)
+        lines.append([task, algorithm, ", ".join(map(str, counts)), *shown, beside])
     return (
-        table(header, [[*what, *marks] for what, marks in rows.items()])
-        + f"\n\nMean (worst) real return of {row['n']} agents with default hyperparameters after that many steps."
+        table(["task", "agent", "n", *FORMS.values(), "Liesen et al."], lines)
+        + "\n\nMean / IQM / worst of n draws. Liesen et al. (2024): the environments that they published, run under "
+        "jax 0.4.30 by their protocol, 32 draws (20 on MountainCarContinuous, and of TD3 on Pendulum)."
     )
 
 
-def population(path: Path) -> str:
+def peers() -> dict[tuple[str, str], Row]:
+    """Rows of peers.csv by task and algorithm."""
+    return {(row["task"], row["algorithm"]): row for row in rows_of(PEERS)}
+
+
+def three(mean: float, iqm: float, worst: float) -> str:
+    """Three numbers in a cell."""
+    return " / ".join(map(number, (mean, iqm, worst)))
+
+
+def mean_worst(returns: Sequence[float]) -> str:
+    """Mean (worst) of returns [n], one an agent."""
+    return f"{number(sum(returns) / len(returns))} ({number(min(returns))})"
+
+
+def meta_cost(rows: Sequence[Row]) -> str:
+    """A row for each environment and set of stages: its price, and mean (worst) of what agents are worth.
+
+    A table for each set of exams, which differ with the kind of action.
+    """
+    made: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        made.setdefault((row["environment"], row["stages"]), []).append(row)
+    tables: dict[tuple[str, ...], list[list[int | float | str]]] = {}
+    for what, exams in made.items():
+        price = [cell(exams[0][key]) for key in ("cpu_seconds", "seconds", "real_steps")]
+        marks = [f"{number(float(row['mean']))} ({number(float(row['worst']))})" for row in exams]
+        header = tuple(f"{row['algorithm']} {number(int(row['steps']))}" for row in exams)
+        tables.setdefault(header, []).append([*what, *price, *marks])
+    counts = " or ".join(dict.fromkeys(row["n"] for row in rows))
+    return (
+        "\n\n".join(
+            table(["environment", "stages", "CPU s", "s", "real steps", *header], lines)
+            for header, lines in tables.items()
+        )
+        + f"\n\nMean (worst) real return of {counts} agents with default hyperparameters after that many steps."
+    )
+
+
+def population(rows: Sequence[Row]) -> str:
     """Every row but for the digest of the weights, and what the peers take."""
-    rows = rows_of(path)
     header = [name for name in rows[0] if name != "weights"]
-    shown = table(header, [[cell(row[name]) for name in header] for row in rows])
+    theirs = [LIESEN_SECONDS.get(row.get("algorithm", "ppo"), "") for row in rows]
+    shown = [
+        [*(cell(row[name]) for name in header), seconds if row["setting"] == "Liesen et al." else ""]
+        for row, seconds in zip(rows, theirs, strict=True)
+    ]
     return (
-        f"{shown}\n\nSynthetic-gymnax (Liesen et al. 2024) under jax 0.4.30 on two cores: 0.15 CPU s an agent of "
-        "their setting alone, 0.17 in a batch of 32, after 3.9 s of compilation."
+        table([*header, "theirs, CPU s"], shown)
+        + "\n\nTheirs: one agent of synthetic-gymnax (Liesen et al. 2024) under jax 0.4.30 on the same cores, after "
+        "2.5 to 4.8 s of compilation. A batch of 32 saves them nothing; it takes 0.17 CPU s an agent of PPO."
     )
 
 
-def greedy(path: Path) -> str:
+def greedy(rows: Sequence[Row]) -> str:
     """A row for each recipe: what stage 1 takes until its mean policy has solved the task."""
-    groups: dict[str, list[dict[str, str]]] = {}
-    for row in rows_of(path):
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
         groups.setdefault(row["environment"], []).append(row)
-    rows = []
+    lines = []
     for environment, seeds in groups.items():
         price = ("cpu_seconds", "seconds", "real_steps")
         cpu, wall, steps = (sorted(float(row[key]) for row in seeds) for key in price)
         solved = sum(row["solved"] == "True" for row in seeds)
         middle = len(seeds) // 2
-        rows.append([environment, len(seeds), solved, cpu[middle], cpu[-1], wall[-1], round(steps[middle])])
+        lines.append([environment, len(seeds), solved, cpu[middle], cpu[-1], wall[-1], round(steps[middle])])
     header = ["recipe of", "seeds", "solved", "CPU s, median", "CPU s, worst", "s, worst", "real steps, median"]
-    return table(header, rows)
+    return table(header, lines)
 
 
-def learners_vs_sb3(path: Path) -> str:
+def learners_vs_sb3(rows: Sequence[Row]) -> str:
     """A row for each learner and checkpoint: both intervals of the mean, and whether they overlap."""
-    found: dict[tuple[str, int], dict[str, list[float]]] = {}
-    for trial in read_trials(path):
-        both = found.setdefault((trial.algorithm, trial.steps), {})
-        both.setdefault(trial.environment, []).append(trial.real_return)
-    rows = []
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row in rows:
+        both = found.setdefault((row["algorithm"], row["steps"]), {})
+        both.setdefault(row["environment"], []).append(float(row["real_return"]))
+    lines = []
     for (algorithm, steps), both in found.items():
         ours, theirs = (statistics(returns) for returns in both.values())
         overlap = ours["interval"][0] <= theirs["interval"][1] and theirs["interval"][0] <= ours["interval"][1]
         shown = [f"{number(side['mean'])} ({' to '.join(map(number, side['interval']))})" for side in (ours, theirs)]
-        rows.append([algorithm, steps, ours["n"], shown[0], theirs["n"], shown[1], "yes" if overlap else "no"])
+        lines.append([algorithm, int(steps), ours["n"], shown[0], theirs["n"], shown[1], "yes" if overlap else "no"])
     header = ["agent", "steps", "n", "synthenv", "n", "Stable-Baselines3", "intervals overlap"]
-    return table(header, rows) + "\n\nMean real return and its 95 % bootstrap interval."
+    return table(header, lines) + "\n\nMean real return and its 95 % bootstrap interval."
 
 
-SUMMARIES: dict[str, Callable[[Path], str]] = {
-    kind.__name__: kind for kind in (transfer, random_hyperparameters, meta_cost, population, greedy, learners_vs_sb3)
-}
+def worlds_throughput(rows: Sequence[Row]) -> str:
+    """A row for each task: steps a CPU-second at every size, and how many times Gymnasium's that is."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["task"], []).append(row)
+    lines = []
+    for task, sized in groups.items():
+        steps = [number(int(row["steps a CPU-second"])) for row in sized]
+        ratios = [f" ({number(float(row['ratio']))}x)" if row["ratio"] else "" for row in sized]
+        lines.append([task, sized[0]["by"], *map("".join, zip(steps, ratios, strict=True))])
+    sizes = [f"{row['members']} x {row['episodes']}" for row in next(iter(groups.values()))]
+    return (
+        table(["task", "Gymnasium's", *sizes], lines)
+        + "\n\nSteps a CPU-second for members x episodes, and how many times Gymnasium's vector environment of as many "
+        "episodes: its own where it has one (native), copies stepped in turn where not (sync)."
+    )
 
 
-def grouped(trials: Iterable[Trial]) -> dict[tuple[str, str], list[Trial]]:
-    """Trials by algorithm and environment, in the order of the file."""
-    groups: dict[tuple[str, str], list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault((trial.algorithm, trial.environment), []).append(trial)
-    return groups
+def faults(rows: Sequence[Row]) -> str:
+    """A row for each fault, how many of its runs each test caught: sound learners first, all faults together last."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["fault"], []).append(row)
+    groups["every fault"] = [row for row in rows if row["fault"] != "none"]
+    tests = dict.fromkeys(row["test"] for row in rows)
+    lines = []
+    for fault, runs in groups.items():
+        verdicts = [[row["caught"] == "True" for row in runs if row["test"] == test] for test in tests]
+        lines.append([fault, *(f"{sum(found)} of {len(found)}" for found in verdicts)])
+    return table(["fault", *tests], lines) + "\n\nRuns caught, over all algorithms and seeds."
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def own_task(rows: Sequence[Row]) -> str:
+    """A row for either place to train in: what agents are worth, and the price of the place."""
+    lines = []
+    for row in rows:
+        mean, low, high = (number(float(row[key])) for key in ("mean return", "low", "high"))
+        price = ("steps", "agents", "real steps to make", "seconds to make")
+        lines.append(
+            [row["trained in"], row["algorithm"], f"{mean} ({low} to {high})", *(cell(row[key]) for key in price)]
+        )
+    header = ["trained in", "agent", "mean return", "steps", "n", "real steps to make", "s to make"]
+    return table(header, lines) + "\n\nMean real return of n agents and its 95 % bootstrap interval."
+
+
+SUMMARIES: dict[str, Callable[[Sequence[Row]], str]] = {
+    kind.__name__: kind
+    for kind in (
+        transfer, random_hyperparameters, meta_cost, population, greedy, learners_vs_sb3, worlds_throughput, faults,
+        own_task,
+    )
+}  # fmt: skip
+
+
+def rows_of(path: Path) -> list[Row]:
     """A result file's rows by column."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))

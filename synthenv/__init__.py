@@ -40,5 +40,11 @@ def _register(card: dict[str, object], artifact: str) -> None:
     )
 
 
+gymnasium.register(
+    id="GridWorld-v0",
+    entry_point="synthenv.gym:WorldEnv",
+    max_episode_steps=200,
+    kwargs={"target": "GridWorld-v0"},
+)
 for _id in shelf.ids():
     _register(shelf.card(shelf.find(_id)), _id)

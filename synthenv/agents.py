@@ -1,6 +1,6 @@
 """Trained SB3 agents on disk without a pickle: weights, what rebuilds the network around them, the facts.
 
-policy.safetensors  the policy's parameters
+policy.safetensors  the policy's parameters, and the statistics that its observations are normalised by
 config.json         algorithm, policy, its arguments, spaces, hyperparameters, versions
 card.json           where it was trained, its scores, and the digest of the weights
 """
@@ -9,23 +9,31 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import stable_baselines3
+import torch
 from gymnasium import spaces
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from synthenv import shelf
 from synthenv.artifact import agree, sha256, versions, written_aside
+from synthenv.presets import NORMALIZE
+from synthenv.tree import Tree, part, prefixed
 
 TRUSTED = ("torch.", "stable_baselines3.", "sb3_contrib.")
 """Packages whose classes a config may name; no other is ever imported for it."""
+STATISTICS = ("mean", "var", "count")
+"""What SB3's `RunningMeanStd` holds."""
 
 
 def save_agent(
@@ -42,24 +50,28 @@ def save_agent(
     names = [name for name, policy in model.policy_aliases.items() if policy is model.policy_class]
     if not names:
         raise ValueError(f"expected one of {', '.join(model.policy_aliases)}, got policy {model.policy_class.__name__}")
-    rest = {key: value for key, value in (hyperparameters or {}).items() if key not in ("policy", "policy_kwargs")}
+    told = ("policy", "policy_kwargs", "normalize")  # these the model itself tells
+    rest = {key: value for key, value in (hyperparameters or {}).items() if key not in told}
+    venv = model.get_vec_normalize_env()
     config = {
         "algorithm": _name(type(model)),
         "policy": names[0],
         "policy_kwargs": _plain(model.policy_kwargs),
-        "hyperparameters": _plain(rest),
+        "hyperparameters": _plain({**({"use_sde": True} if model.use_sde else {}), **rest}),
+        "normalize": None if venv is None else {name: getattr(venv, name) for name in NORMALIZE},
         "observation_space": _space_facts(model.observation_space),
         "action_space": _space_facts(model.action_space),
         "versions": {**versions(), "stable_baselines3": stable_baselines3.__version__},
     }
     with written_aside(folder) as aside:
-        weights = {name: leaf.detach().cpu().clone() for name, leaf in model.policy.state_dict().items()}
+        weights = {name: leaf.detach().cpu().clone() for name, leaf in _leaves(model, venv).items()}
         save_file(weights, aside / "policy.safetensors", {"format": "pt"})
         card = {
             "id": folder.name,
             "env_id": env_id,
             "algorithm": type(model).__name__,
             "steps": model.num_timesteps,
+            **({"normalize": True} if venv is not None and venv.norm_obs else {}),
             "scores": dict(scores),
             **(facts or {}),
             "sha256": sha256(aside / "policy.safetensors"),
@@ -76,21 +88,47 @@ def load_agent(
 
     Give `env` to go on learning there, in the same environment or another of the same shapes, as the real task is:
     `load_agent(folder, env="CartPole-v1").learn(10_000)`. The optimizer and any replay buffer begin afresh.
+
+    An agent trained with `normalize` predicts from normalised observations, as in SB3: see `normaliser`.
     """
     folder = shelf.find(folder, "agents")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     path = folder / "policy.safetensors"
     agree(path, "sha256", shelf.card(folder)["sha256"], sha256(path), "card.json")
-    kind = _class(config["algorithm"])
+    kind, leaves = _class(config["algorithm"]), load_file(path, device)
+    place = _Blank(_space(config["observation_space"]), _space(config["action_space"])) if env is None else env
+    if normalize := config.get("normalize"):
+        place = _normalised(place, normalize, part(leaves, "normalize"), training=env is not None)
     model: BaseAlgorithm = kind(
         config["policy"],
-        _Blank(_space(config["observation_space"]), _space(config["action_space"])) if env is None else env,
+        place,
         policy_kwargs=_rich(config["policy_kwargs"]),
         device=device,
-        **_rich(config["hyperparameters"]),
+        **arguments(_rich(config["hyperparameters"])),
     )
-    model.policy.load_state_dict(load_file(path, device))
+    if "log_ent_coef" in leaves:
+        model.log_ent_coef.data.copy_(leaves.pop("log_ent_coef"))  # type: ignore[attr-defined]
+    model.policy.load_state_dict({name: leaf for name, leaf in leaves.items() if not name.startswith("normalize.")})
     return model
+
+
+def normaliser(model: Any) -> Callable[[Any], Any]:
+    """From observations as an environment gives them to those that `model.predict` wants: the same, for most agents.
+
+    One trained with `normalize` wants them by the statistics of its training environment.
+    """
+    venv = model.get_vec_normalize_env() if isinstance(model, BaseAlgorithm) else None
+    return (lambda observation: observation) if venv is None else venv.normalize_obs
+
+
+def arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a preset as SB3's classes take them: "lin_0.001" is a schedule, nn.ReLU a class, pairs are tuples."""
+    ready = {key: _schedule(value) for key, value in settings.items()}
+    if isinstance(ready.get("train_freq"), list):
+        ready["train_freq"] = tuple(ready["train_freq"])
+    if ready.get("policy_kwargs"):
+        ready["policy_kwargs"] = {key: _layer(value) for key, value in ready["policy_kwargs"].items()}
+    return ready
 
 
 class _Blank(gymnasium.Env[Any, Any]):
@@ -98,6 +136,41 @@ class _Blank(gymnasium.Env[Any, Any]):
 
     def __init__(self, observation: spaces.Space[Any], action: spaces.Space[Any]) -> None:
         self.observation_space, self.action_space = observation, action
+
+
+def _leaves(model: BaseAlgorithm, venv: VecNormalize | None) -> Tree:
+    """Everything learned that an agent needs to act, and to go on."""
+    leaves: Tree = dict(model.policy.state_dict())
+    if getattr(model, "log_ent_coef", None) is not None:
+        leaves["log_ent_coef"] = model.log_ent_coef  # type: ignore[attr-defined]
+    if venv is not None and venv.norm_obs:
+        seen = {name: torch.as_tensor(getattr(venv.obs_rms, name)) for name in STATISTICS}
+        leaves |= prefixed("normalize", seen)
+    return leaves
+
+
+def _normalised(env: Any, settings: Mapping[str, Any], seen: Tree, training: bool) -> VecNormalize:
+    """An environment, or a registered id, with an agent's own normalisation around it."""
+    if isinstance(env, str):
+        env = make_vec_env(env)
+    elif not isinstance(env, VecEnv):
+        env = DummyVecEnv([lambda: Monitor(env)])
+    venv = VecNormalize(env, training, **settings)
+    for name, value in seen.items():
+        setattr(venv.obs_rms, name, value.cpu().numpy())
+    return venv
+
+
+def _schedule(value: Any) -> Any:
+    """What "lin_0.001" means: from there to 0 in the course of training. Anything else is itself."""
+    if isinstance(value, str) and value.startswith("lin_"):
+        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
+    return value
+
+
+def _layer(value: Any) -> Any:
+    """What "nn.ReLU" means. Anything else is itself."""
+    return _class(f"torch.{value}") if isinstance(value, str) and value.startswith("nn.") else value
 
 
 def _space_facts(space: spaces.Space[Any]) -> dict[str, Any]:
@@ -125,7 +198,11 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return {"class": _name(value)} if isinstance(value, type) else value
+    if isinstance(value, type):
+        return {"class": _name(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"expected numbers, words, lists, mappings and classes as hyperparameters, got {value!r}")
 
 
 def _rich(value: Any) -> Any:

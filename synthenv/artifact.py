@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
 from gymnasium import spaces
 from safetensors import safe_open
@@ -110,6 +111,14 @@ def save(
 def describe(observation: spaces.Box, action: spaces.Discrete | spaces.Box) -> dict[str, Any]:
     """A world's spaces as a card states them: a mapping with the one key `spaces`."""
     return {"spaces": {"observation": _space(observation), "action": _space(action)}}
+
+
+def action_space(card: dict[str, Any]) -> spaces.Discrete | spaces.Box:
+    """The action space that a card states; the reverse of `describe`."""
+    told = card["spaces"]["action"]
+    if "n" in told:
+        return spaces.Discrete(told["n"])
+    return spaces.Box(np.array(told["low"], np.float32), np.array(told["high"], np.float32))
 
 
 def _space(space: spaces.Discrete | spaces.Box) -> dict[str, Any]:

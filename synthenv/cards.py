@@ -41,22 +41,33 @@ and target networks change nothing here, and an agent that does well in it has n
         ("greedy", "states", "dynamics", "inner"),
         """\
 States follow from learned dynamics; an episode terminates where a learned test says so, at a cost, or is truncated at
-its horizon. Agents bootstrap here, but nothing forces them to: one that ignores the future does as well.""",
+its horizon. Agents bootstrap here, but nothing forces them to: one that ignores the future does as well. With
+`gym.make(..., delay=1.0)` the best actions stay the same and rewards come later: then it does worse.""",
     ),
 }
+
+LOSSES = {
+    "choices": """\
+Rewards are in advantage form, r(s, a) - max_b r(s, b), and come with luck: the best action earns 0 on average in every
+state, so the optimal policy is known, whatever the discount.""",
+    "box": """\
+Rewards are in advantage form and come with luck: an action loses by the square of its distance from the best one, so
+much as the state says and never more than a bound. The best action earns 0 on average in every state, so the optimal
+policy is known, whatever the discount.""",
+}
+"""How an action is paid for, by the kind of action."""
 
 
 def card_text(artifact: Artifact, plot: bool = False) -> str:
     """The README.md of a synthetic environment; `plot` says whether learning curves lie beside it."""
     recipe, card, form = artifact.recipe, artifact.card, FORMS[artifact.recipe.form]
     size = sum(leaf.numel() for leaf in artifact.weights.values())
-    box = card["spaces"]["observation"]
-    sides = [f"[{number(low)}, {number(high)}]" for low, high in zip(box["low"], box["high"], strict=True)]
+    spaces = card["spaces"]
     facts = [
         ["form", recipe.form],
         ["episode", form.episode.format(horizon=recipe.horizon)],
-        ["observation", f"{len(sides)} numbers in {' x '.join(sides)}"],
-        ["action", f"{card['spaces']['action']['n']} choices"],
+        ["observation", in_words(spaces["observation"])],
+        ["action", in_words(spaces["action"])],
         ["parameters", number(size)],
         ["sha256", f"`{card['sha256']}`"],
     ]
@@ -88,11 +99,15 @@ env = gym.make("synthenv:{recipe.id}")
 
 {form.nature}
 
-Rewards are in advantage form, r(s, a) - max_b r(s, b), and come with luck: the best action earns 0 on average in every
-state, so the optimal policy is known, whatever the discount.
+{LOSSES["choices" if "n" in spaces["action"] else "box"]}
 
 It is no model of the task: its states are spread wider than those of a real episode, and its returns mean nothing by
 themselves. Judge an agent by what it does in {recipe.target}.
+"""
+
+
+NORMALISED = """
+It was trained on normalised observations: let it see `normaliser(agent)(observation)`, also from `synthenv.sb3`.
 """
 
 
@@ -110,11 +125,19 @@ from synthenv.sb3 import load_agent
 
 agent = load_agent("{card["id"]}")
 ```
-
+{NORMALISED if card.get("normalize") else ""}
 ## What it does in {card["target"]}
 
 {table(["return", f"over {scores['n']} episodes"], rows)}
 """
+
+
+def in_words(space: Mapping[str, Any]) -> str:
+    """A space of a card: 2 choices, 1 number in [-2, 2]."""
+    if "n" in space:
+        return f"{space['n']} choices"
+    sides = [f"[{number(low)}, {number(high)}]" for low, high in zip(space["low"], space["high"], strict=True)]
+    return f"{len(sides)} {'number' if len(sides) == 1 else 'numbers'} in {' x '.join(sides)}"
 
 
 def price(card: Mapping[str, Any]) -> str:
@@ -130,9 +153,10 @@ def score_tables(card: Mapping[str, Any]) -> str:
     header = ["agent", "training steps", "n", *(name for name, _ in SCORES), "95 % interval of the mean"]
     parts = []
     if scores := card.get("scores"):
+        tuned = any("rl_zoo3" in row["algorithm"] for row in scores)
         parts.append(
-            "Stable-Baselines3, default hyperparameters, the final greedy policy; n agents, one a seed, "
-            f"{scores[0]['episodes']} episodes each.\n\n"
+            f"Stable-Baselines3, default hyperparameters{' or those of rl_zoo3 for the task' if tuned else ''}, the "
+            f"final greedy policy; n agents, one a seed, {scores[0]['episodes']} episodes each.\n\n"
             + table(header, [[row["algorithm"], row["steps"], *_score_cells(row)] for row in scores])
         )
     if exam := card.get("exam"):
@@ -195,18 +219,20 @@ def _environment(folder: Path, trials: Sequence[Trial]) -> list[Path]:
 
 def envs_text(root: Path) -> str:
     """The README.md of the shelf of environments in `root`."""
-    cards = [shelf.card(path.parent) for path in sorted(root.glob("*/card.json"))]
+    cards = [shelf.card(path.parent) for path in root.glob("*/card.json")]
     rows = [
-        [f"[{card['id']}]({card['id']})", card["target"], card["form"], card["real_steps"], round(card["cpu_seconds"])]
-        for card in cards
-    ]
+        [f"[{card['id']}]({card['id']})", card["target"], card["form"], in_words(card["spaces"]["action"]),
+         card["real_steps"], round(card["cpu_seconds"]),
+         "; ".join(f"{row['algorithm']} {number(row['mean'])}" for row in card.get("scores", ()))]
+        for card in sorted(cards, key=lambda card: (card["target"], card["form"]))
+    ]  # fmt: skip
     return f"""\
 # envs: synthetic environments that ship
 
 Data, one folder an id: the recipe, the weights, the card with price and scores. The code that plays them is
 `synthenv/gym.py`, the code that makes them `synthenv/meta/`. This file is written by `synthenv card envs`.
 
-{table(["id", "stands for", "form", "real steps spent", "CPU seconds"], rows)}
+{table(["id", "stands for", "form", "action", "real steps spent", "CPU seconds", "mean return of agents"], rows)}
 """
 
 

@@ -20,8 +20,9 @@ def names(package: str) -> dict[str, type]:
     for info in pkgutil.iter_modules(room.__path__):
         module = importlib.import_module(f"{package}.{info.name}")
         for thing in vars(module).values():
-            if isinstance(thing, type) and thing.__module__ == module.__name__ and "name" in vars(thing):
-                found[vars(thing)["name"]] = thing
+            own = isinstance(thing, type) and thing.__module__ == module.__name__
+            if own and isinstance(name := vars(thing).get("name"), str):
+                found[name] = thing
     return found
 
 

@@ -17,6 +17,7 @@ Command = Callable[[argparse.Namespace], None]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, or 2 after a line about what was wrong with the input."""
     args = parser().parse_args(argv)
+    sys.path.insert(0, str(Path.cwd()))  # "module:ID" may name a file that lies here, as with python -m
     command: Command = args.command
     try:
         command(args)
@@ -45,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
 
     sub = add(show, "Synth-CartPole-v0")
     sub.add_argument("id", help="an id on the shelf, or the folder of an environment of your own")
+    sub.add_argument(
+        "--plot", type=Path, nargs="?", const=Path("portrait.png"), metavar="FILE",
+        help="draw what it teaches: its states against those of the task, its preferences (default %(const)s)",
+    )  # fmt: skip
 
     sub = add(demo, "--out demo.png")
     sub.add_argument("--steps", type=count, default=10_000, help="budget of each agent (default %(default)s)")
@@ -55,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     sub = add(evolve, "--target CartPole-v1 --form bandit --out runs/mine")
     what = sub.add_mutually_exclusive_group(required=True)
     what.add_argument("recipe", nargs="?", type=Path, help="a recipe.yaml")
-    what.add_argument("--target", help="a real task by Gymnasium id, made with the default recipe")
+    what.add_argument("--target", help="a real task, made with the default recipe: any Gymnasium id, or module:ID")
     sub.add_argument("--form", choices=("bandit", "mdp"), default="bandit", help="with --target (default %(default)s)")
     sub.add_argument("--out", type=Path, help="the finished environment's folder (default runs/ID/artifact)")
     sub.add_argument("--log", type=Path, help="folder for checkpoints and TensorBoard scalars (default runs/ID)")
@@ -63,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--workers", type=count, help="processes (default one a core); changes no result")
 
     sub = add(train, "ppo Synth-CartPole-v0 --steps 10000 --out runs/agent")
-    sub.add_argument("algorithm", help="ppo, a2c, dqn, or another of Stable-Baselines3 and sb3-contrib")
+    sub.add_argument("algorithm", help="ppo, dqn, sac, td3, or another of Stable-Baselines3 and sb3-contrib")
     sub.add_argument("environment", help="a synthetic environment, or a real task")
     sub.add_argument("--steps", type=count, help="training steps (default: the hyperparameters', else 10000)")
     sub.add_argument("--seed", type=int, default=0)
@@ -111,11 +116,18 @@ def list_(args: argparse.Namespace) -> None:
 
 
 def show(args: argparse.Namespace) -> None:
-    """Show what an environment is, what it cost and what it is worth."""
+    """Show what an environment is, what it cost and what it is worth, or draw what it teaches."""
     from synthenv import artifact, shelf
     from synthenv.cards import card_text
 
-    print(card_text(artifact.load(shelf.find(args.id))), end="")
+    found = artifact.load(shelf.find(args.id))
+    if args.plot is None:
+        print(card_text(found), end="")
+        return
+    from synthenv import portrait
+
+    portrait.draw(found, args.plot)
+    print(f"portrait of {found.recipe.id}: {args.plot}")
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -216,16 +228,20 @@ def known(environment: str) -> tuple[str, str]:
     import synthenv
     from synthenv import shelf
     from synthenv.catalogue import unknown
+    from synthenv.worlds.foreign import registered
 
     if (Path(environment) / "card.json").is_file():
         environment = synthenv.register(environment)
     try:
-        spec = gymnasium.spec(environment)
+        registered(environment)
+        spec = gymnasium.spec(environment.rpartition(":")[2])
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         targets = {shelf.card(shelf.find(name))["target"] for name in shelf.ids()}
         raise ValueError(unknown("environment", environment, [*shelf.ids(), *sorted(targets)])) from error
     artifact = spec.kwargs.get("artifact")
-    return spec.id, spec.id if artifact is None else shelf.card(shelf.find(artifact))["target"]
+    if artifact is None:
+        return environment, environment
+    return spec.id, shelf.card(shelf.find(artifact))["target"]
 
 
 def summary(environment: str, found: Any) -> str:
@@ -240,14 +256,18 @@ def record(model: Any, environment: str, folder: Path, seed: int) -> None:
     """One episode as a video in `folder`."""
     import gymnasium
 
+    from synthenv.sb3 import flattened, normaliser
+
     try:
-        env = gymnasium.wrappers.RecordVideo(gymnasium.make(environment, render_mode="rgb_array"), str(folder))
+        env: Any = gymnasium.wrappers.RecordVideo(gymnasium.make(environment, render_mode="rgb_array"), str(folder))
     except gymnasium.error.DependencyNotInstalled as error:
         raise ValueError(f"recording needs one more package: pip install 'synthenv[video]' ({error})") from error
+    if flattened(env.observation_space, model):
+        env = gymnasium.wrappers.FlattenObservation(env)
     observation, _ = env.reset(seed=seed)
-    ended = False
+    seen, ended = normaliser(model), False
     while not ended:
-        action, _ = model.predict(observation, deterministic=True)
+        action, _ = model.predict(seen(observation), deterministic=True)
         observation, _, terminated, truncated, _ = env.step(action)
         ended = terminated or truncated
-    env.close()  # type: ignore[no-untyped-call]
+    env.close()

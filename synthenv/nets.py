@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthenv.tree import Tree
+from synthenv.tree import Shapes, Tree
 
 
 class _Tanh(torch.autograd.Function):
@@ -44,6 +44,24 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "silu": torch.nn.functional.silu,
 }
+
+
+def _tanh_in_place(z: Tensor, b: Tensor) -> Tensor:
+    """tanh(z + b) = 2 sigmoid(2z + 2b) - 1, in the memory of z; each of the three steps goes through it once."""
+    torch.add(b + b, z, alpha=2, out=z).sigmoid_()
+    return torch.add(z.new_full((), -1.0), z, alpha=2, out=z)
+
+
+IN_PLACE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "tanh": _tanh_in_place,
+    "relu": lambda z, b: z.add_(b).relu_(),
+}
+"""Activations of z [P, H, N] plus bias b [P, H, 1], overwriting z."""
+SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "tanh": lambda slope, y: torch.ops.aten.tanh_backward(slope, y, grad_input=slope),
+    "relu": lambda slope, y: torch.ops.aten.threshold_backward(slope, y, 0, grad_input=slope),
+}
+"""From the slope after an activation to that before it, overwriting it, given what was activated: [...], [...]."""
 
 
 def init_uniform(generator: torch.Generator, population: int, sizes: Sequence[int]) -> Tree:
@@ -82,6 +100,67 @@ def mlp(params: Mapping[str, Tensor], x: Tensor, activation: str = "tanh") -> Te
     return x
 
 
+def layout(sizes: Sequence[int]) -> Shapes:
+    """Shapes of the leaves of a network with these layer sizes, in the order that they are flattened in."""
+    layers = list(enumerate(pairwise(sizes)))
+    return {
+        key: shape for layer, (rows, columns) in layers
+        for key, shape in ((f"w{layer}", (rows, columns)), (f"b{layer}", (1, columns)))
+    }  # fmt: skip
+
+
+def columns(flat: Tensor, x: Tensor, sizes: Sequence[int], activation: str) -> Tensor:
+    """What `mlp` computes, in columns and for learning: flat [P, D], inputs [P, I, N] -> [P, O, N].
+
+    The N inputs of a minibatch lie side by side, so that a layer with one output is as quick as others (a fifth of the
+    time of `mlp`'s on a CPU); and the gradient is written out, so that activations need no memory of their own. On CPUs
+    with AVX-512 `torch.set_float32_matmul_precision("medium")` halves the time of the products between hidden layers.
+    """
+    y: Tensor = _Columns.apply(flat, x, tuple(sizes), activation)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Columns(torch.autograd.Function):
+    """Forward and backward pass of `columns`."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, x: Tensor, sizes: tuple[int, ...], activation: str) -> Tensor:
+        layers, inputs = _layers(flat, sizes), [x]
+        for w, b in layers:
+            z = torch.bmm(w.contiguous().mT, inputs[-1])  # oneDNN would copy it transposed, which takes longer
+            if len(inputs) == len(layers):
+                break
+            inputs.append(IN_PLACE[activation](z, b))
+        ctx.save_for_backward(flat, *inputs)
+        ctx.sizes, ctx.activation = sizes, activation
+        return z.add_(b)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        (slope,) = slopes  # [P, O, N]
+        flat, *inputs = ctx.saved_tensors
+        layers, pieces = _layers(flat, ctx.sizes), []
+        for (w, _), x in zip(reversed(layers), reversed(inputs), strict=True):
+            if ctx.needs_input_grad[0]:
+                # a product is slow where its last size is small
+                wide = w.shape[2] >= w.shape[1]
+                of_w = torch.bmm(x, slope.mT) if wide else torch.bmm(slope, x.mT).mT
+                pieces += [slope.sum(-1), of_w.flatten(1)]
+            if x is not inputs[0]:
+                slope = SLOPES[ctx.activation](torch.bmm(w, slope), x)
+            elif ctx.needs_input_grad[1]:
+                slope = torch.bmm(w, slope)
+        of_flat = torch.cat(pieces[::-1], 1) if ctx.needs_input_grad[0] else None
+        return of_flat, slope if ctx.needs_input_grad[1] else None, None, None
+
+
+def _layers(flat: Tensor, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+    """Weights [P, I, O] and biases [P, O, 1] of every layer, of flat [P, D]."""
+    pairs = list(pairwise(sizes))
+    pieces = iter(flat.split([length for rows, columns in pairs for length in (rows * columns, columns)], 1))
+    return [(next(pieces).unflatten(1, pair), next(pieces)[..., None]) for pair in pairs]
+
+
 def clip_norm(gradient: Tensor, limit: Tensor) -> Tensor:
     """Each member's gradient [P, D] scaled down to norm limit [P] where it is longer."""
     scale: Tensor = (limit / (gradient.norm(dim=1) + 1e-6)).clamp(max=1.0)
@@ -96,10 +175,10 @@ def adam(flat: Tensor, gradient: Tensor, memory: Tree, rate: Tensor, eps: float 
     """
     count = memory["count"] + 1
     first = torch.lerp(gradient, memory["first"], 0.9)
-    second = torch.lerp(gradient.square(), memory["second"], 0.999)
+    second = gradient.square().lerp_(memory["second"], 0.999)
     step = rate / (1 - 0.9**count)  # [P]
-    spread = second.sqrt() / (1 - 0.999**count).sqrt()[:, None] + eps
-    return flat - step[:, None] * first / spread, {"first": first, "second": second, "count": count}
+    spread = second.sqrt().div_((1 - 0.999**count).sqrt()[:, None]).add_(eps)
+    return flat - (step[:, None] * first).div_(spread), {"first": first, "second": second, "count": count}
 
 
 def adam_memory(flat: Tensor) -> Tree:

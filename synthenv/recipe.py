@@ -119,6 +119,11 @@ class GreedyStage:
     search: Search = field(default_factory=lambda: Search(options={"sigma": 0.3, "mirrored": True}, population=64))
     episodes: int = 4
     """Real episodes a candidate."""
+    tail: float = 0.0
+    """Weight of the worst episode in the fitness; the mean of all has the rest."""
+    stretch: float = 1.0
+    """Factor on the task's time limit in the first generation, falling to 1 at half of them: where reward is rare, more
+    candidates find some."""
     slips: float = 0.1
     """Share of real actions replaced by random ones, so that what wins recovers from an imperfect agent."""
 
@@ -135,12 +140,18 @@ class StatesStage:
     """Share of random actions: none in the first episode, rising to this share in the last."""
     widen: float = 3.0
     """Factor on the distance of visited states from their centre: agents learn faster from states that stand out."""
+    floor: float = 0.0
+    """Distance that the far end of every dimension is widened to at least: to a network with default weights and step
+    sizes a velocity that never exceeds 0.07 is a constant."""
+    graded: bool = False
+    """Widen each state by a factor of its own, from none to all, instead of all of them fully."""
     reach: float = 1.2
     """Half-width of the observation box over the widened states' far end (their 99.9 % quantile)."""
     updates: int = 300
     """Adam steps on the energy distance between drawn and visited states."""
     scale: float = 12.0
-    """Standard deviation that r(s, a) is brought to, over visited states and actions, before rewards are bounded."""
+    """How sharp rewards are before they are bounded: over visited states, the standard deviation of r(s, a) for
+    Discrete actions, and the curvature of the quadratic for a Box."""
     height: float = 3.0
     """What the worst action costs at most."""
     noise: float = 0.3
@@ -181,7 +192,10 @@ class InnerStage:
     """Whether to do this at all."""
     search: Search = field(default_factory=lambda: Search("snes", {"sigma": 0.03}, generations=30))
     loops: tuple[Inner, ...] = (Inner("ppo", 2048), Inner("a2c", 2000), Inner("dqn", 2000))
-    """Kinds of inner loop; generation g uses loop g modulo their number, with draws shared by all candidates."""
+    """Kinds of inner loop, with draws shared by all candidates."""
+    rotate: bool = True
+    """Generation g uses loop g modulo their number, which is cheap; otherwise every generation uses all of them, so
+    that what helps one kind of agent and harms another does not pass for progress."""
     parts: tuple[Literal["start", "reward", "transition", "cost", "noise", "height"], ...] = ("start", "reward")
     """Networks that evolve; the others stay as the stages before left them."""
     agents: int = 2
@@ -226,6 +240,8 @@ class EnvRecipe:
     """Of every network's hidden layer."""
     horizon: int = 1
     """Steps of an episode at most: before truncation in the MDP form, 1 in the bandit form."""
+    paired: bool = False
+    """Score all candidates of a generation from the same real start states: common random numbers."""
     greedy: GreedyStage = field(default_factory=GreedyStage)
     states: StatesStage = field(default_factory=StatesStage)
     dynamics: DynamicsStage = field(default_factory=DynamicsStage)

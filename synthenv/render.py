@@ -8,25 +8,25 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+DRAWN = {"Acrobot-v1": 2, "CartPole-v1": 0, "MountainCar-v0": 0, "MountainCarContinuous-v0": 0, "Pendulum-v1": 1}
+"""Real tasks whose state follows from an observation; how many angles (cosine, sine) the observation begins with."""
+
 
 class Renderer:
-    """A real task that never moves by itself: it is handed a state and asked for its picture.
-
-    Works for tasks whose observation is their state, as CartPole's and MountainCar's are.
-    """
+    """A real task that never moves by itself: it is handed a state and asked for its picture."""
 
     def __init__(self, target: str, mode: str) -> None:
+        if target not in DRAWN:
+            raise ValueError(f"cannot draw {target}, only {', '.join(DRAWN)}; try render_mode=None")
+        self.angles = DRAWN[target]
         self.env: Any = gymnasium.make(target, render_mode=mode).unwrapped
-        self.fps = int(self.env.metadata.get("render_fps", 30))
-        observation, _ = self.env.reset(seed=0)
-        state: Any = getattr(self.env, "state", None)
-        if np.shape(state) != observation.shape or not np.allclose(state, observation):
-            self.close()
-            raise ValueError(f"cannot draw {target}: its state is not its observation; try render_mode=None")
+        self.env.reset(seed=0)
+        self.fps = int(self.env.metadata["render_fps"])
 
     def draw(self, observation: npt.NDArray[np.float32]) -> Any:
         """The picture of observation [O]: an rgb array [height, width, 3], or None when shown to a human."""
-        self.env.state = observation.astype(np.float64)
+        cosine, sine = observation[: 2 * self.angles].astype(np.float64).reshape(-1, 2).T  # [angles] each
+        self.env.state = np.concatenate((np.arctan2(sine, cosine), observation[2 * self.angles :]))
         return self.env.render()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Pictures and tables made from results: learning curves as PNG, tables as Markdown."""
+"""Pictures and tables made from results: curves, grids and portraits as PNG, tables as Markdown."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+from matplotlib import image
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from synthenv.scores import Trial, statistics
 
@@ -50,6 +56,167 @@ def learning_curves(path: Path, panels: Mapping[str, Mapping[str, Curve]], targe
     figure.legend(handles.values(), [f"trained in {label}" for label in handles], loc="outside lower center",
                   ncols=len(handles) if columns > 1 else 1, frameon=False)  # fmt: skip
     figure.savefig(path, dpi=150)
+
+
+def grid(
+    path: Path,
+    rows: Sequence[str],
+    columns: Sequence[tuple[str, str]],
+    cells: Mapping[tuple[str, tuple[str, str]], tuple[float, str]],
+    caption: str,
+) -> None:
+    """Draw a table of coloured cells: (value from 0, bad, to 1, good; text) for each row and (group, column).
+
+    Cells may be missing.
+    """
+    figure = Figure(figsize=(2.4 + 0.72 * len(columns), 1.3 + 0.36 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    values = np.array([[cells.get((row, column), (np.nan, ""))[0] for column in columns] for row in rows])
+    shown = axis.imshow(values, cmap="RdYlBu", vmin=0, vmax=1, aspect="auto")
+    for y, row in enumerate(rows):
+        for x, column in enumerate(columns):
+            if (row, column) in cells:
+                strong = not 0.15 < values[y, x] < 0.85
+                axis.text(x, y, cells[row, column][1], ha="center", va="center", color="white" if strong else "black")
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set_xticks(range(len(columns)), [name for _, name in columns])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    groups = [group for group, _ in columns]
+    for group in dict.fromkeys(groups):
+        first = groups.index(group)
+        last = first + groups.count(group) - 1
+        axis.text((first + last) / 2, -0.75, group, ha="center", fontweight="bold")
+        if first:
+            axis.axvline(first - 0.5, color="white", linewidth=4)
+    figure.colorbar(shown, label=caption, extend="both")
+    figure.savefig(path, dpi=150)
+
+
+def scatters(
+    path: Path,
+    panels: Mapping[str, tuple[npt.NDArray[np.floating], npt.NDArray[np.floating], int]],
+    columns: int,
+    across: str,
+    up: str,
+) -> None:
+    """Draw points in panels, `columns` a row: title -> their x [M], their y [M], and the one that is marked."""
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(0.6 + 3.4 * columns, 0.4 + 3.1 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
+    for axis, (title, (x, y, marked)) in zip(axes.flat, panels.items(), strict=False):
+        axis.scatter(x, y, s=14, color=COLOURS[0], alpha=0.6, linewidths=0)
+        axis.scatter(x[marked], y[marked], s=70, facecolor="none", edgecolor=COLOURS[1], linewidths=1.8)
+        axis.set_title(title, fontsize=10)
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel(across, fontsize=10)
+    figure.supylabel(up, fontsize=10)
+    figure.savefig(path, dpi=150)
+
+
+class Portrait(NamedTuple):
+    """What `portrait` draws of an environment, all in the units of observations.
+
+    visits:    label -> states [M, O]: inside it, of a random agent outside, and of its own best actions outside.
+    box:       [2, O] lowest and highest observations.
+    telling:   [O] how much the preferred action varies along a dimension; pair: the two that are drawn.
+    preferred: [Y, X] the preferred action over the pair, the first of it from left to right, across the box.
+    regret:    [Y, X] what a random action costs there.
+    choices:   how many actions there are, or None where `preferred` is a number, that of dimension `action`.
+    """
+
+    title: str
+    visits: Mapping[str, npt.NDArray[np.float32]]
+    box: npt.NDArray[np.floating]
+    telling: npt.NDArray[np.float32]
+    pair: tuple[int, int]
+    preferred: npt.NDArray[np.generic]
+    regret: npt.NDArray[np.float32]
+    choices: int | None
+    action: int
+
+
+VISITORS = ("#9a9a9a", "#0072b2", "#d55e00")
+ACTIONS = ("#cc79a7", "#009e73", "#e6ab02", "#56b4e9", "#7f3c8d")
+
+
+def portrait(path: Path, what: Portrait, curves: Path | None) -> None:
+    """Draw where states lie, what is preferred there, and below them the picture of learning curves, if any."""
+    width, height = 13.0, 4.6
+    pictures = [] if curves is None else [image.imread(curves)]
+    heights = [height, *(0.8 * width * picture.shape[0] / picture.shape[1] for picture in pictures)]
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    top, *below = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    top.suptitle(what.title, fontsize=13)
+    left, middle, right = top.subplots(1, 3, width_ratios=(1, 1.15, 1.3))
+    _draw_ranges(left, what)
+    _draw_states(middle, what)
+    _draw_preferences(right, what)
+    for axis in (middle, right):
+        axis.set_xlabel(f"observation[{what.pair[0]}]")
+        axis.set_ylabel(f"observation[{what.pair[1]}]")
+    patches = [Patch(color=colour, label=label) for label, colour in zip(what.visits, VISITORS, strict=True)]
+    top.legend(handles=patches, loc="outside lower left", ncols=3, frameon=False)
+    for part, picture in zip(below, pictures, strict=True):
+        axis = part.subplots()
+        axis.imshow(picture)
+        axis.axis("off")
+    figure.savefig(path, dpi=150)
+
+
+def _draw_ranges(axis: Axes, what: Portrait) -> None:
+    """Along each dimension, as a share of the box: the middle half of the states, and all but 2 % of them."""
+    middle, half = (what.box[1] + what.box[0]) / 2, (what.box[1] - what.box[0]) / 2
+    size = len(middle)
+    for place, (states, colour) in enumerate(zip(what.visits.values(), VISITORS, strict=True)):
+        low, lower, upper, high = np.quantile((states - middle) / half, (0.01, 0.25, 0.75, 0.99), axis=0)
+        y = np.arange(size) + 0.22 * (place - 1)
+        axis.hlines(y, low, high, color=colour, linewidth=1.5)
+        axis.hlines(y, lower, upper, color=colour, linewidth=6)
+    named = [f"observation[{k}]\ntells {share:.0%}" for k, share in enumerate(what.telling)]
+    axis.set_yticks(range(size), named)
+    axis.invert_yaxis()
+    axis.axvline(-1, color="black", linewidth=0.6)
+    axis.axvline(1, color="black", linewidth=0.6)
+    axis.set_xlabel("share of the observation box")
+    axis.set_title("states along each dimension", fontsize=11)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+
+
+def _draw_states(axis: Axes, what: Portrait) -> None:
+    """States over the two most telling dimensions."""
+    first, second = what.pair
+    for states, colour in zip(what.visits.values(), VISITORS, strict=True):
+        axis.scatter(states[:, first], states[:, second], s=4, color=colour, alpha=0.5, linewidths=0)
+    axis.set_title("states over the two most telling ones", fontsize=11)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xlim(what.box[0][first], what.box[1][first])
+    axis.set_ylim(what.box[0][second], what.box[1][second])
+
+
+def _draw_preferences(axis: Axes, what: Portrait) -> None:
+    """The preferred action over the two most telling dimensions, and the states it leads to outside."""
+    first, second = what.pair
+    extent = (what.box[0][first], what.box[1][first], what.box[0][second], what.box[1][second])
+    if what.choices is None:
+        shown = axis.imshow(what.preferred, cmap="PuOr", extent=extent, origin="lower", aspect="auto")
+        axis.figure.colorbar(shown, ax=axis, label=f"preferred action[{what.action}]")
+    else:
+        strength = np.clip(what.regret / np.quantile(what.regret, 0.9).clip(min=1e-9), 0.1, 1)
+        palette = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in ACTIONS])
+        colours = palette[np.arange(what.choices) % len(palette)]
+        picture = 1 - strength[..., None] * (1 - colours[what.preferred])
+        axis.imshow(picture, extent=extent, origin="lower", aspect="auto")
+        patches = [Patch(color=colour, label=f"action {k}") for k, colour in enumerate(colours)]
+        axis.legend(handles=patches, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    *_, skilled = what.visits.values()
+    axis.scatter(skilled[:, first], skilled[:, second], s=1.5, color="black", alpha=0.35, linewidths=0)
+    axis.set_xlim(*extent[:2])
+    axis.set_ylim(*extent[2:])
+    hint = "" if what.choices is None else ", pale where it matters little"
+    axis.set_title(f"preferred action{hint}", fontsize=11)
 
 
 def curves(trials: Iterable[Trial]) -> dict[str, dict[str, dict[int, list[float]]]]:

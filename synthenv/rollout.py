@@ -6,16 +6,27 @@ Everything here works on any world and any policy; a policy is a function from o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from synthenv.tree import where
+from synthenv.tree import repeat, take, where
 from synthenv.worlds.base import Params, State, World
 
 Act = Callable[[Tensor, torch.Generator], Tensor]
 """Observations [P, N, O] and a generator to actions [P, N] (Discrete) or [P, N, A] (Box)."""
+
+
+@runtime_checkable
+class Restarting(Protocol):
+    """A world that begins single episodes again by itself, because a start is dear: others are reset as a whole.
+
+    Such a world also lets episodes that are over stand still, at no reward, when it is stepped.
+    """
+
+    def restart(self, params: Params, state: State, ended: Tensor, generator: torch.Generator) -> State:
+        """The state [P, N, ...] in which the episodes of ended [P, N] bool have begun again."""
 
 
 class Episodes(NamedTuple):
@@ -77,8 +88,10 @@ def advance(
     step = Steps(episodes.observation, action, outcome.reward, outcome.terminated, truncated, outcome.observation)
     if not ended.any():
         return Episodes(state, outcome.observation, elapsed), step
-    fresh = world.reset(params, generator, action.shape[1])
-    state = where(ended, fresh, state)
+    if isinstance(world, Restarting):
+        state = world.restart(params, state, ended, generator)
+    else:
+        state = where(ended, world.reset(params, generator, action.shape[1]), state)
     observation = torch.where(ended[..., None], world.observe(params, state), outcome.observation)
     return Episodes(state, observation, elapsed.masked_fill(ended, 0)), step
 
@@ -102,10 +115,17 @@ def collect(
 
 
 def evaluate(
-    world: World, params: Params, act: Act, generator: torch.Generator, n: int, horizon: int
+    world: World, params: Params, act: Act, generator: torch.Generator, n: int, horizon: int, paired: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Undiscounted return and length of n whole episodes a member, both [P, N]; the lengths' sum is the price."""
-    state = world.reset(params, generator, n)
+    """Undiscounted return and length of n whole episodes a member, both [P, N]; the lengths' sum is the price.
+
+    paired: members begin in the same n states, so that luck at the start cannot decide between them. Theirs are the
+    first member's parameters then, as far as the start goes.
+    """
+    if paired and not isinstance(world, Restarting):
+        state = repeat(world.reset(take(params, 0), generator, n), len(next(iter(params.values()))))
+    else:
+        state = world.reset(params, generator, n)
     observation = world.observe(params, state)
     returns = torch.zeros(observation.shape[:2], device=observation.device)
     lengths = torch.zeros_like(returns)

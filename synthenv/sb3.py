@@ -17,16 +17,20 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers import FlattenObservation
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env as make_real
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from synthenv.agents import load_agent, save_agent
+from synthenv import worlds
+from synthenv.agents import arguments, load_agent, normaliser, save_agent
 from synthenv.catalogue import unknown
 from synthenv.gym import Step, SynthVectorEnv
+from synthenv.worlds.foreign import flat
 
 __all__ = [
     "GymVectorToSB3",
@@ -35,6 +39,7 @@ __all__ = [
     "evaluate",
     "load_agent",
     "make_vec_env",
+    "normaliser",
     "save_agent",
     "train",
 ]
@@ -136,10 +141,22 @@ class SynthVecEnv(GymVectorToSB3):
 
 
 def make_vec_env(
-    env_id: str | Path, n_envs: int = 1, seed: int | None = None, device: str = "cpu", render_mode: str | None = None
+    env_id: str | Path,
+    n_envs: int = 1,
+    seed: int | None = None,
+    device: str = "cpu",
+    render_mode: str | None = None,
+    delay: float = 0.0,
+    discount: float = 0.99,
 ) -> SynthVecEnv:
-    """A batch of a synthetic environment, by id or by folder, for any SB3 algorithm."""
-    venv = SynthVecEnv(SynthVectorEnv(_ours(env_id) or env_id, n_envs, device=device, render_mode=render_mode))
+    """A batch of a synthetic environment, by id or by folder, for any SB3 algorithm.
+
+    `delay` puts off the multi-step form's rewards, for agents whose `gamma` is `discount`; see `synthenv.gym.SynthEnv`.
+    """
+    batch = SynthVectorEnv(
+        _ours(env_id) or env_id, n_envs, device=device, render_mode=render_mode, delay=delay, discount=discount
+    )
+    venv = SynthVecEnv(batch)
     if seed is not None:
         venv.seed(seed)
     return venv
@@ -159,8 +176,9 @@ def train(
 ) -> BaseAlgorithm:
     """An SB3 or sb3-contrib agent trained for `steps` steps in a synthetic environment or any Gymnasium task.
 
-    Hyperparameters are those of the algorithm's class, besides `policy` ("MlpPolicy" unless given). A progress bar
-    shows where stderr is a terminal, unless `progress` says otherwise.
+    Hyperparameters are those of the algorithm's class, besides `policy` ("MlpPolicy" unless given) and rl_zoo3's
+    `normalize`: True, or arguments of SB3's `VecNormalize`. A linear schedule may be written "lin_0.001". A progress
+    bar shows where stderr is a terminal, unless `progress` says otherwise.
 
     To go on with the agent in the real task, whose observation box is wider, save it and read it into that task:
     `load_agent(folder, env="CartPole-v1").learn(10_000)`.
@@ -168,11 +186,19 @@ def train(
     kind = algorithm(algo)
     count = n_envs or 1
     ours = _ours(env_id)
-    env: VecEnv = make_vec_env(ours, count, seed) if ours is not None else make_real(str(env_id), count, seed)
+    env: VecEnv = (
+        make_vec_env(ours, count, seed) if ours is not None else make_real(str(env_id), count, seed, wrapper_class=flat)
+    )
     settings = {} if hyperparameters == "default" else dict(hyperparameters)
-    policy = settings.pop("policy", "MlpPolicy")
+    policy, normalize = settings.pop("policy", "MlpPolicy"), settings.pop("normalize", False)
+    if normalize:
+        like = {"gamma": settings["gamma"]} if "gamma" in settings else {}
+        env = VecNormalize(env, **(like if normalize is True else {**normalize, **like}))
     log = None if tensorboard is None else str(tensorboard)
-    model = kind(policy, env, seed=seed, tensorboard_log=log, **{"device": "cpu", **settings})
+    try:
+        model = kind(policy, env, seed=seed, tensorboard_log=log, **arguments({"device": "cpu", **settings}))
+    except AssertionError as error:  # SB3's way of refusing an action space
+        raise ValueError(f"{kind.__name__} cannot be trained in {env_id}: {error}") from error
     show = sys.stderr.isatty() if progress is None else progress
     return model.learn(steps, callback=callback, progress_bar=show)
 
@@ -183,18 +209,39 @@ def evaluate(
     """Undiscounted return of each of `episodes` whole episodes, [episodes].
 
     Every episode has an environment of its own and only its first is counted, so short ones are not favoured.
-    `model` is anything with SB3's `predict`.
+    `model` is anything with SB3's `predict`. An agent trained with `normalize` sees observations by the statistics it
+    gathered in training; returns are never normalised. A task that shows something else than a list of numbers is
+    flattened for an agent that was trained on one.
     """
-    venv = gymnasium.make_vec(env_id, num_envs=episodes)
+    venv = _tasks(env_id, episodes, model)
     observation, _ = venv.reset(seed=seed)
-    returns, alive = np.zeros(episodes), np.ones(episodes, dtype=np.bool_)
+    returns, alive, seen = np.zeros(episodes), np.ones(episodes, dtype=np.bool_), normaliser(model)
     while alive.any():
-        action, _ = model.predict(observation, deterministic=deterministic)
+        action, _ = model.predict(seen(observation), deterministic=deterministic)
         observation, reward, terminated, truncated, _ = venv.step(action)
         returns += reward * alive
         alive &= ~(terminated | truncated)
     venv.close()
     return returns
+
+
+def flattened(space: spaces.Space[Any], model: Any) -> bool:
+    """Whether a task that shows this must be flattened for `model`, which was trained on plain lists of numbers."""
+    seen = getattr(model, "observation_space", None)
+    own, trained = (isinstance(side, spaces.Box) and len(side.shape) == 1 for side in (space, seen))
+    return trained and not own
+
+
+def _tasks(env_id: str, n: int, model: Any) -> VectorEnv[Any, Any, Any]:
+    """A batch of a task as `model` wants to see it, under our time limit where Gymnasium sets none."""
+    limit = gymnasium.spec(env_id.rpartition(":")[2]).max_episode_steps
+    if limit is None and env_id in worlds.targets():
+        limit = worlds.real(env_id).horizon
+    venv = gymnasium.make_vec(env_id, num_envs=n, max_episode_steps=limit)
+    if not flattened(venv.single_observation_space, model):
+        return venv
+    venv.close()
+    return gymnasium.make_vec(env_id, n, "sync", wrappers=[FlattenObservation], max_episode_steps=limit)
 
 
 def algorithm(name: str) -> type[BaseAlgorithm]:

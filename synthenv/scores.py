@@ -60,7 +60,7 @@ class Trial:
     environment: str
     """Gymnasium id of what the agent was trained in: a synthetic environment, or the real task itself."""
     algorithm: str
-    """Name of the SB3 class: PPO, A2C, DQN, TRPO, ..."""
+    """Name of the SB3 class: PPO, SAC, TRPO, ...; "PPO, rl_zoo3" where hyperparameters are the task's preset."""
     steps: int
     """Steps of `environment` the agent had seen."""
     seed: int

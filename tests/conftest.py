@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gymnasium
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 import synthenv
 from synthenv import artifact, worlds
@@ -20,19 +22,35 @@ HORIZON = 7
 torch.set_num_threads(1)
 
 
-def random_artifact(folder: Path, form: str, activation: str = "tanh", noise: float = 0.1, seed: int = 0) -> Path:
-    """A CartPole environment of random networks, complete on disk; about one step in ten ends an MDP's episode."""
+TARGETS = {
+    "CartPole-v1": (spaces.Discrete(2), [0.1, 0.0, 0.0, -0.2], [2.4, 3.0, 0.3, 3.0], 0.5),
+    "Pendulum-v1": (spaces.Box(-2, 2, (1,)), [0.0, 0.1, 0.0], [1.2, 1.1, 9.0], 1.2),
+    "Lopsided-v0": (spaces.Box(np.float32([-1, 0]), np.float32([1, 3])), [0.0, 1.0], [1.0, 2.0], 0.4),
+}
+"""Actions, centre, reach and a bias against ends of what random artifacts stand for; the last is no task of anybody."""
+
+
+def random_artifact(
+    folder: Path,
+    form: str,
+    activation: str = "tanh",
+    noise: float = 0.1,
+    seed: int = 0,
+    target: str = "CartPole-v1",
+) -> Path:
+    """An environment of random networks, complete on disk; about one step in ten ends an MDP's episode."""
     recipe = EnvRecipe(
-        folder.name, "CartPole-v1", form, hidden=8, activation=activation, horizon=HORIZON if form == "mdp" else 1
+        folder.name, target, form, hidden=8, activation=activation, horizon=HORIZON if form == "mdp" else 1
     )
-    reach, centre = torch.tensor([2.4, 3.0, 0.3, 3.0]), torch.tensor([0.1, 0.0, 0.0, -0.2])
-    world = worlds.synthetic(recipe, centre, reach)
+    action, *box, against = TARGETS[target]
+    centre, reach = map(torch.tensor, box)
+    world = worlds.synthetic(recipe, action, centre, reach)
     params = world.init(torch.Generator().manual_seed(seed), 1)
     params |= {name: 3 * leaf for name, leaf in params.items() if name.endswith("w1")}
     params["noise.reward"] += noise
     params["height.reward"] *= 2
     if form == "mdp":
-        params["transition.b1"][..., 4::5] -= 0.5
+        params["transition.b1"].unflatten(-1, (-1, len(centre) + 1))[..., -1] -= against
         params["cost.end"] += 2.0
     expected = expected_steps(world, params, recipe.time_limit)
     artifact.save(
@@ -51,6 +69,13 @@ def artifact_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return random_artifact(tmp_path / f"Random-{request.param}-v0", request.param)
 
 
+@pytest.fixture(params=["bandit-CartPole-v1", "mdp-CartPole-v1", "bandit-Pendulum-v1", "mdp-Pendulum-v1"])
+def any_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder of a small random artifact, once in each form with Discrete actions and with a Box."""
+    form, target = request.param.split("-", 1)
+    return random_artifact(tmp_path / f"Random-{request.param}", form, target=target)
+
+
 @pytest.fixture
 def mdp_folder(tmp_path: Path) -> Path:
     return random_artifact(tmp_path / "Random-mdp-v0", "mdp")
@@ -62,8 +87,8 @@ def bandit_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registered_id(artifact_folder: Path) -> Iterator[str]:
+def registered_id(any_folder: Path) -> Iterator[str]:
     """The same artifact under its id in Gymnasium, for one test."""
-    name = synthenv.register(artifact_folder)
+    name = synthenv.register(any_folder)
     yield name
     del gymnasium.registry[name]

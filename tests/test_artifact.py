@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from synthenv import artifact
+from synthenv.gym import synthetic
 from synthenv.recipe import digest
-from tests.conftest import random_artifact
+from tests.conftest import TARGETS, random_artifact
 
 
 def again(loaded: artifact.Artifact, folder: Path) -> artifact.Artifact:
@@ -30,6 +31,21 @@ def test_what_is_saved_is_loaded(artifact_folder: Path, tmp_path: Path) -> None:
     assert copy.card["recipe"] == digest(loaded.recipe)
     assert copy.card["spaces"]["action"] == {"n": 2}
     assert copy.card["sha256"] == loaded.card["sha256"], "equal weights, equal bytes"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("form", ["bandit", "mdp"])
+def test_a_card_tells_the_actions(tmp_path: Path, target: str, form: str) -> None:
+    """All that a player needs: nobody has to have the task, and one of these targets nobody has."""
+    loaded = artifact.load(random_artifact(tmp_path / "Any-v0", form, target=target))
+    told, action = artifact.action_space(loaded.card), TARGETS[target][0]
+    assert told == action
+    assert told.dtype == action.dtype
+    world, params = synthetic(loaded)
+    assert artifact.describe(*world.spaces) == {"spaces": loaded.card["spaces"]}
+    assert world.spaces.action == action
+    assert all(torch.equal(leaf, loaded.weights[name]) for name, leaf in params.items())
+    assert loaded.weights.keys() == {*params, "centre", "reach"}
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "model.safetensors", "card.json"])

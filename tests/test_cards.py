@@ -34,10 +34,40 @@ def test_an_environment_says_what_it_is_and_what_it_cost(folder):
     facts = shelf.card(folder)
     assert text.startswith(f"# {facts['id']}\n")
     assert "12,345 steps of CartPole-v1, 61 s on the clock, 100 CPU seconds" in text
+    assert "| action | 2 choices |" in text
+    assert "max_b r(s, b)" in text
     assert facts["sha256"] in text
     assert "Not measured yet." in text
     assert ("one step" in text) == (facts["form"] == "bandit")
     assert ("dynamics" in text.split("##")[1]) == (facts["form"] == "mdp")
+    assert ("delay=" in text) == (facts["form"] == "mdp")
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [("Pendulum-v1", "1 number in [-2, 2]"), ("Lopsided-v0", "2 numbers in [-1, 1] x [0, 3]")],
+)
+def test_continuous_actions_are_told_in_words(tmp_path, target, words):
+    folder = random_artifact(tmp_path / "Box-v0", "bandit", target=target)
+    add_facts(folder, real_steps=1, seconds=1, cpu_seconds=1)
+    text = cards.card_text(load(folder))
+    assert f"| action | {words} |" in text
+    assert "by the square of its distance from the best one" in text
+    assert "max_b" not in text
+
+
+def test_tuned_agents_are_said_to_be(folder):
+    add_facts(folder, scores=cards.scores(trials("A-v0")))
+    assert "default hyperparameters, the final" in cards.card_text(load(folder))
+    add_facts(folder, scores=cards.scores([Trial("A-v0", "PPO, rl_zoo3", 1, seed, 50, 1.0, 1.0) for seed in (1, 2)]))
+    assert "default hyperparameters or those of rl_zoo3 for the task, the final" in cards.card_text(load(folder))
+
+
+def test_an_agent_says_how_to_show_it_observations():
+    card = {"id": "a", "algorithm": "PPO", "steps": 1, "env_id": "E", "target": "T", "seed": 0}
+    card["scores"] = statistics([1.0, 2.0])
+    assert "normaliser" not in cards.agent_text(card)
+    assert "normaliser(agent)(observation)" in cards.agent_text({**card, "normalize": True})
 
 
 def test_an_exam_is_shown_beside_the_scores(folder):
@@ -66,12 +96,17 @@ def test_refresh_without_trials_changes_no_facts(folder):
 
 def test_refresh_of_a_shelf_writes_every_card_and_the_table(tmp_path):
     envs = tmp_path / "envs"
-    for form in ("bandit", "mdp"):
-        folder = random_artifact(envs / f"Synth{form}Test-v0", form)
+    for form, target in (("mdp", "Pendulum-v1"), ("mdp", "CartPole-v1"), ("bandit", "CartPole-v1")):
+        folder = random_artifact(envs / f"{form}-{target}", form, target=target)
         add_facts(folder, real_steps=10, seconds=1, cpu_seconds=2)
-    assert len(cards.refresh(envs)) == 3
-    text = (envs / "README.md").read_text()
-    assert "| [SynthmdpTest-v0](SynthmdpTest-v0) | CartPole-v1 | mdp | 10 | 2 |" in text
+    add_facts(folder, scores=cards.scores(trials("A-v0")))
+    assert len(cards.refresh(envs)) == 4
+    rows = [line for line in (envs / "README.md").read_text().splitlines() if line.startswith("| [")]
+    assert rows == [
+        "| [bandit-CartPole-v1](bandit-CartPole-v1) | CartPole-v1 | bandit | 2 choices | 10 | 2 | PPO 401.5 |",
+        "| [mdp-CartPole-v1](mdp-CartPole-v1) | CartPole-v1 | mdp | 2 choices | 10 | 2 |  |",
+        "| [mdp-Pendulum-v1](mdp-Pendulum-v1) | Pendulum-v1 | mdp | 1 number in [-2, 2] | 10 | 2 |  |",
+    ]
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

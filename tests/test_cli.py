@@ -53,6 +53,14 @@ def test_show_prints_the_card(capsys, environment):
     assert out.startswith("# SynthBanditTest-v0")
 
 
+def test_show_draws_what_an_environment_teaches(capsys, environment, tmp_path, monkeypatch):
+    code, out, _ = synthenv(capsys, "show", environment, "--plot", tmp_path / "a.png")
+    assert (code, out) == (0, f"portrait of SynthBanditTest-v0: {tmp_path / 'a.png'}\n")
+    monkeypatch.chdir(tmp_path)
+    assert synthenv(capsys, "show", environment, "--plot")[0] == 0
+    assert (tmp_path / "portrait.png").stat().st_size > 10_000
+
+
 def test_train_measures_in_the_real_task_and_saves(capsys, environment, tmp_path):
     code, out, _ = synthenv(
         capsys, "train", "dqn", environment, "--steps", 52, "--seed", 3, "--episodes", 2, "--out", tmp_path / "agent"
@@ -76,6 +84,22 @@ def test_train_follows_a_preset(capsys, environment, tmp_path):
     assert list((tmp_path / "log").rglob("events.out.tfevents.*"))
 
 
+def test_train_follows_rl_zoo3_in_continuous_tasks(capsys, tmp_path):
+    folder = random_artifact(tmp_path / "SynthBanditTest-v1", "bandit", target="Pendulum-v1")
+    preset = {"n_timesteps": 64, "n_steps": 32, "batch_size": 32, "normalize": True, "use_sde": True}
+    (tmp_path / "ppo.yml").write_text(
+        yaml.safe_dump({"SynthBanditTest-v1": {**preset, "policy_kwargs": "dict(log_std_init=-2, ortho_init=False)"}})
+    )
+    arguments = ("train", "ppo", folder, "--episodes", 2, "--hyperparameters", tmp_path / "ppo.yml")
+    code, out, err = synthenv(capsys, *arguments, "--out", tmp_path / "agent")
+    gymnasium.registry.pop("SynthBanditTest-v1")
+    assert (code, err) == (0, "")
+    assert "return in Pendulum-v1 over 2 episodes: mean -" in out
+    scores = shelf.card(tmp_path / "agent")["scores"]
+    again = synthenv(capsys, "evaluate", tmp_path / "agent", "Pendulum-v1", "--episodes", 2, "--seed", 1)[1]
+    assert f"mean {scores['mean']:.1f}, " in again
+
+
 def test_evaluate_repeats_what_train_measured(capsys, agent):
     scores = shelf.card(agent)["scores"]
     code, out, _ = synthenv(capsys, "evaluate", agent, "CartPole-v1", "--episodes", 2, "--seed", 1)
@@ -88,6 +112,20 @@ def test_evaluate_records_a_video(capsys, agent, tmp_path):
     assert synthenv(capsys, *arguments)[0] == 0
     (video,) = (tmp_path / "video").glob("*.mp4")
     assert video.stat().st_size > 1_000
+
+
+def test_a_video_of_a_task_that_shows_no_list(tmp_path):
+    class Reader:
+        """Was trained on lists of 16 numbers."""
+
+        observation_space = gymnasium.spaces.Box(0, 1, (16,))
+
+        def predict(self, observation, **options):
+            assert observation.shape == (16,)
+            return 0, None
+
+    cli.record(Reader(), "FrozenLake-v1", tmp_path / "video", seed=0)
+    assert list((tmp_path / "video").glob("*.mp4"))
 
 
 def test_evaluate_names_the_extra_that_video_needs(capsys, agent, tmp_path, monkeypatch):
@@ -152,13 +190,48 @@ def test_evolve_for_a_target_takes_the_default_recipe(capsys, tmp_path, monkeypa
     assert (asked["resume"], asked["workers"]) == (True, 2)
 
 
+@pytest.fixture
+def my_task(tmp_path, monkeypatch):
+    """The name of a task whose module lies where the command is called, and nowhere else."""
+    code = "import gymnasium\nfrom tests.own_task import Swing\n"
+    code += "gymnasium.register('MySwing-v0', Swing, max_episode_steps=9, kwargs={'pause': 0.0})\n"
+    (tmp_path / "my_own_swing.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield "my_own_swing:MySwing-v0"
+    del sys.modules["my_own_swing"], gymnasium.registry["MySwing-v0"]
+
+
+def test_a_task_in_a_file_that_lies_here(capsys, my_task, tmp_path, monkeypatch):
+    """As with python -m; for everything that takes a task."""
+    asked = []
+
+    def evolve(recipe, folder, **options):
+        asked.append((recipe.id, recipe.target))
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(meta, "evolve", evolve)
+    assert synthenv(capsys, "evolve", "--target", my_task) == (2, "", "synthenv: far enough\n")
+    assert asked == [("SynthBandit-MySwing-v0", my_task)]
+    code, out, err = synthenv(capsys, "train", "a2c", my_task, "--steps", 20, "--episodes", 2, "--out", "agent")
+    assert (code, err) == (0, "")
+    assert f"return in {my_task} over 2 episodes: mean -9.0" in out
+    assert shelf.card(tmp_path / "agent")["target"] == my_task
+    code, out, _ = synthenv(capsys, "evaluate", "agent", my_task, "--episodes", 2)
+    assert code == 0
+    assert f"return in {my_task} over 2 episodes: mean -9.0" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["show", "Synth-CartPole-v9"], "no environment is called 'Synth-CartPole-v9'"),
         (["train", "ppoo", "CartPole-v1"], "did you mean 'ppo'?"),
         (["train", "ppo", "CartPol-v1"], "no environment is called 'CartPol-v1'"),
-        (["train", "ppo", "nowhere:CartPole-v1"], "no environment is called 'nowhere:CartPole-v1'"),
+        (["train", "sac", "CartPole-v1"], "SAC cannot be trained in CartPole-v1: "),
+        (["train", "ppo", "nowhere:CartPole-v1"], "nowhere:CartPole-v1 asks for the module nowhere, but: No module"),
+        (["train", "ppo", "tests.own_task:Swim-v0"], "no environment is called 'tests.own_task:Swim-v0'"),
+        (["evolve", "--target", "nowhere:CartPole-v1"], "install it, or put its folder on PYTHONPATH"),
         (["train", "ppo", "CartPole-v1", "--hyperparameters", "none.yml"], "none.yml"),
         (["evaluate", "nobody", "CartPole-v1"], "no agent is called 'nobody'"),
         (["evolve", "none.yaml"], "none.yaml"),

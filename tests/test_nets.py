@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from synthenv import nets
-from synthenv.tree import take
+from synthenv.tree import ravel, shapes, take, unravel
 
 POPULATION, SIZES = 3, (5, 7, 6, 2)
 
@@ -32,6 +32,39 @@ def test_mlp_is_a_stack_of_linear_layers(activation):
             layer.weight.data, layer.bias.data = params[f"w{k}"][p].T, params[f"b{k}"][p, 0]
             layers += [layer, bend()]
         torch.testing.assert_close(found[p], torch.nn.Sequential(*layers[:-1])(x[p]))
+
+
+def test_layout_is_how_networks_are_flattened():
+    params = nets.init_uniform(seeded(), POPULATION, SIZES)
+    assert list(nets.layout(SIZES).items()) == list(shapes(params).items())
+
+
+@pytest.mark.parametrize("sizes", [SIZES, (5, 2), (5, 7, 1)], ids=str)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_columns_are_mlp_there_and_back(activation, sizes):
+    flat, x = ravel(nets.init_uniform(seeded(), POPULATION, sizes)), normal(POPULATION, 4, 5)
+    slope = normal(POPULATION, 4, sizes[-1], seed=2)
+    leaves = [leaf.clone().requires_grad_() for leaf in (flat, x, flat, x)]
+    rows = nets.mlp(unravel(leaves[0], nets.layout(sizes)), leaves[1], activation)
+    columns = nets.columns(leaves[2], leaves[3].mT, sizes, activation)
+    torch.testing.assert_close(columns.mT, rows)
+    rows.backward(slope), columns.backward(slope.mT)
+    for expected, found in zip(leaves[:2], leaves[2:], strict=True):
+        torch.testing.assert_close(found.grad, expected.grad)
+    for wanted in (2, 3):  # one of them alone, the other spared
+        one = [leaf.detach().requires_grad_(k == wanted) for k, leaf in enumerate(leaves)]
+        (found,) = torch.autograd.grad(nets.columns(one[2], one[3].mT, sizes, activation), one[wanted], slope.mT)
+        torch.testing.assert_close(found, leaves[wanted].grad)
+
+
+def test_columns_overwrite_nothing_of_others():
+    flat, x = ravel(nets.init_uniform(seeded(), POPULATION, SIZES)).requires_grad_(), normal(POPULATION, 5, 4)
+    held, slope = (flat.detach().clone(), x.clone()), normal(POPULATION, 2, 4)
+    kept = slope.clone()
+    torch.autograd.grad(nets.columns(flat, x, SIZES, "relu"), flat, slope)
+    assert torch.equal(flat, held[0])
+    assert torch.equal(x, held[1])
+    assert torch.equal(slope, kept)
 
 
 @pytest.mark.parametrize("init", [nets.init_uniform, nets.init_orthogonal])

@@ -7,32 +7,41 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector.utils import batch_space
 
 from synthenv import artifact
 from synthenv.gym import synthetic
 from synthenv.players import Draws, NumpyBandit, NumpyMDP, Player, TorchPlayer, player
 from synthenv.worlds.bandit import SyntheticBandit
-from tests.conftest import random_artifact
+from synthenv.worlds.delayed import delayed
+from tests.conftest import TARGETS, random_artifact
 
 
-def both(folder: Path) -> tuple[Player, TorchPlayer]:
-    loaded = artifact.load(folder)
-    world, params = synthetic(loaded.recipe, loaded.weights)
+def both(folder: Path, delay: float = 0.0) -> tuple[Player, TorchPlayer]:
+    world, params = synthetic(artifact.load(folder))
+    if delay:
+        world, params = delayed(world, params, delay, 0.9)
     return player(world, params), TorchPlayer(world, params, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("form", ["bandit", "mdp"])
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("form", "delay"), [("bandit", 0.0), ("mdp", 0.0), ("mdp", 0.7)])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "silu"])
 @pytest.mark.parametrize("n", [1, 64])
-def test_numpy_equals_torch(tmp_path: Path, form: str, activation: str, n: int) -> None:
-    light, witness = both(random_artifact(tmp_path / "a", form, activation))
+def test_numpy_equals_torch(tmp_path: Path, form: str, delay: float, activation: str, n: int, target: str) -> None:
+    light, witness = both(random_artifact(tmp_path / "a", form, activation, target=target), delay)
+    assert light.native == "numpy"
     state = light.start(torch.Generator().manual_seed(3), n)
     expected = witness.start(torch.Generator().manual_seed(3), n)
     np.testing.assert_allclose(state["u"], expected["u"], rtol=1e-5, atol=1e-6)
-    random, ends = np.random.default_rng(0), 0
-    for _ in range(20):
-        action = random.integers(2, size=n)
-        expected = witness.step({"u": torch.from_numpy(state["u"].copy())}, torch.from_numpy(action))
+    space, ends = batch_space(TARGETS[target][0], n), 0
+    space.seed(0)
+    for step in range(20):
+        data = space.sample()
+        if target != "CartPole-v1":
+            data *= 1 + step % 2  # some are beyond the box
+        action = light.actions(data)
+        expected = witness.step({"u": torch.from_numpy(state["u"].copy())}, witness.actions(data))
         state, *outcome = light.step(state, action)
         np.testing.assert_allclose(state["u"], expected.state["u"], rtol=1e-5, atol=1e-6)
         for got, wanted in zip(outcome, expected[1:], strict=True):
@@ -40,13 +49,24 @@ def test_numpy_equals_torch(tmp_path: Path, form: str, activation: str, n: int) 
             np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
         np.testing.assert_array_equal(light.observe(state), outcome[0])
         ends += outcome[2].sum()
-    assert ends > 0 or n == 1
+    assert ends > 0 or n == 1 or activation != "tanh"
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["numpy", "torch"])
+def test_actions_become_what_a_player_computes_with(tmp_path: Path, kind: int) -> None:
+    choosing = both(random_artifact(tmp_path / "a", "bandit"))[kind]
+    steering = both(random_artifact(tmp_path / "b", "bandit", target="Pendulum-v1"))[kind]
+    assert choosing.actions(np.array([0, 1], dtype=np.int32)).dtype in (np.int64, torch.int64)
+    assert steering.actions([[1], [0]]).dtype in (np.float32, torch.float32)
+    assert steering.actions(np.zeros((2, 1))).dtype in (np.float32, torch.float32)
+    assert choosing.actions([0.0, 1.0]) is None
+    assert choosing.actions([True]) is None
+    assert steering.actions([[True]]) is None
 
 
 def test_the_cheapest_player_is_chosen(artifact_folder: Path) -> None:
-    loaded = artifact.load(artifact_folder)
-    world, params = synthetic(loaded.recipe, loaded.weights)
-    assert type(player(world, params)) is (NumpyMDP if loaded.recipe.form == "mdp" else NumpyBandit)
+    world, params = synthetic(artifact.load(artifact_folder))
+    assert type(player(world, params)) is (NumpyMDP if world.name == "mdp" else NumpyBandit)
     assert isinstance(player(world, params, "meta"), TorchPlayer)
 
     class Changed(SyntheticBandit):

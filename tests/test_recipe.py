@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from synthenv import recipe
-from synthenv.recipe import EnvRecipe, Inner, InnerStage, Search
+from synthenv.recipe import EnvRecipe, GreedyStage, Inner, InnerStage, Search, StatesStage
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def unusual() -> EnvRecipe:
     """A recipe with few values left at their default."""
     loops = (Inner("dqn", 5000, {"hidden": [8, 8]}, {"rate": (1e-5, 0.1)}), Inner("ppo"))
     inner = InnerStage(search=Search("nes", {"sigma": 1e-4, "mirrored": False}, 8, 2), loops=loops, tail=0.25)
-    return EnvRecipe("Synth-X-v0", "CartPole-v1", form="mdp", seed=7, activation="relu", horizon=50, inner=inner)
+    stages = {"greedy": GreedyStage(stretch=3.0), "states": StatesStage(floor=0.5, graded=True), "inner": inner}
+    return EnvRecipe("Synth-X-v0", "CartPole-v1", "mdp", seed=7, activation="relu", horizon=50, paired=True, **stages)
 
 
 def test_survives_yaml(unusual, tmp_path):
@@ -103,6 +104,13 @@ def test_survives_yaml(unusual, tmp_path):
 def test_is_written_in_the_order_it_is_declared(unusual):
     keys = [line.split(":")[0] for line in recipe.dump(unusual).splitlines() if line[0] not in " -"]
     assert keys == [f.name for f in fields(EnvRecipe)]
+
+
+def test_what_a_recipe_does_not_say_is_as_it_always_was():
+    """A recipe of before these words were known means what it meant."""
+    old = recipe.build(EnvRecipe, {"id": "a", "target": "b", "greedy": {"slips": 0.2}, "states": {"widen": 3.0}})
+    assert (old.paired, old.greedy.stretch, old.states.floor, old.states.graded) == (False, 1.0, 0.0, False)
+    assert old == EnvRecipe("a", "b", greedy=GreedyStage(slips=0.2), states=StatesStage(widen=3.0))
 
 
 def test_digest_follows_content(unusual):

@@ -1,10 +1,20 @@
 """Plots show what they were given; tables read as a person would write them."""
 
+import numpy as np
+import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
 from synthenv import report
 from synthenv.scores import Trial
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Figures as they are saved."""
+    figures, save = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (figures.append(figure), save(figure, *a, **k)))
+    return figures
 
 
 def trials(environment, algorithm="PPO", level=0.0):
@@ -23,10 +33,7 @@ def test_curves_arrange_trials_by_learner_and_environment():
     }
 
 
-def test_learning_curves_draw_means_and_name_every_line(tmp_path, monkeypatch):
-    drawn = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (drawn.append(figure), save(figure, *a, **k)))
+def test_learning_curves_draw_means_and_name_every_line(tmp_path, drawn):
     panels = report.curves(trials("Synth-A-v0") + trials("A-v0", level=5) + trials("Synth-A-v0", "DQN"))
     report.learning_curves(tmp_path / "curves.png", panels, "A-v0")
     ppo, dqn = drawn[0].axes
@@ -52,3 +59,49 @@ def test_numbers_are_written_as_a_person_would():
         "0.0312",
         "-83.9",
     ]
+
+
+def test_grids_write_every_cell_under_its_group(tmp_path, drawn):
+    columns = [("easy", "PPO"), ("easy", "DQN"), ("hard", "PPO")]
+    cells = {(row, column): (i / 10, f"{row}{i}") for row in "ab" for i, column in enumerate(columns)}
+    report.grid(tmp_path / "grid.png", ["a", "b"], columns, cells, "share")
+    texts = [text.get_text() for text in drawn[0].axes[0].texts]
+    assert texts == ["a0", "a1", "a2", "b0", "b1", "b2", "easy", "hard"]
+    np.testing.assert_array_equal(drawn[0].axes[0].images[0].get_array(), [[0, 0.1, 0.2]] * 2)
+
+
+def test_grids_leave_out_what_was_not_tried(tmp_path, drawn):
+    report.grid(tmp_path / "grid.png", ["a", "b"], [("easy", "PPO")], {("a", ("easy", "PPO")): (1.0, "x")}, "share")
+    assert [text.get_text() for text in drawn[0].axes[0].texts] == ["x", "easy"]
+
+
+def test_scatters_mark_one_point_a_panel(tmp_path, drawn):
+    x, y = np.arange(3.0), np.arange(3.0) ** 2
+    report.scatters(tmp_path / "points.png", {"one": (x, y, 2), "two": (y, x, 1)}, 2, "across", "up")
+    one, two = drawn[0].axes
+    assert one.collections[1].get_offsets().tolist() == [[2, 4]]
+    assert two.collections[1].get_offsets().tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize("choices", [2, None])
+def test_portraits_draw_states_preferences_and_curves(tmp_path, drawn, choices):
+    random = np.random.default_rng(0)
+    what = report.Portrait(
+        "Synth-A-v0",
+        {label: random.uniform(-1, 1, (50, 3)).astype(np.float32) for label in ("inside", "random", "best")},
+        np.array([[-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]]),
+        np.array([0.1, 0.6, 0.3], np.float32),
+        (1, 2),
+        random.integers(2, size=(9, 9)) if choices else random.uniform(-1, 1, (9, 9)),
+        random.uniform(0, 1, (9, 9)).astype(np.float32),
+        choices,
+        0,
+    )
+    report.learning_curves(tmp_path / "curves.png", report.curves(trials("Synth-A-v0")), "A-v0")
+    for curves in (None, tmp_path / "curves.png"):
+        report.portrait(tmp_path / "portrait.png", what, curves)
+        ranges, states, preferences = drawn[-1].subfigs[0].axes[:3]
+        assert [tick.get_text() for tick in ranges.get_yticklabels()][1] == "observation[1]\ntells 60%"
+        np.testing.assert_array_equal(states.collections[2].get_offsets(), what.visits["best"][:, 1:])
+        assert (*preferences.get_xlim(), *preferences.get_ylim()) == (-2, 2, -3, 3)
+        assert len(drawn[-1].subfigs) == 1 + (curves is not None)

@@ -39,6 +39,14 @@ class Ladder:
         return state, Outcome(self.observe(params, state), reward, (state["rung"] >= height) & ~over)
 
 
+class OneWay(Ladder):
+    """A ladder that begins single episodes again by itself."""
+
+    def restart(self, params, state, ended, generator):
+        self.ended = ended
+        return {"rung": torch.where(ended, 0, state["rung"]), "serial": state["serial"] + ended}
+
+
 @pytest.fixture
 def ladder():
     return Ladder()
@@ -100,6 +108,18 @@ def test_only_the_episodes_that_ended_restart(ladder):
     assert episodes.elapsed.tolist() == [[1, 0], [4, 1]]
 
 
+def test_a_world_may_restart_what_ended_by_itself():
+    one_way = OneWay()
+    steps, episodes = collected(one_way, 7, 4)
+    assert one_way.resets == 1
+    assert one_way.ended.tolist() == [[True], [False]]
+    assert steps.observation[0, :, 0].tolist() == [[0, 1], [1, 1], [2, 1], [0, 2], [1, 2], [2, 2], [0, 3]]
+    assert steps.observation[1, :, 0].tolist() == [[0, 1], [1, 1], [2, 1], [3, 1], [0, 2], [1, 2], [2, 2]]
+    assert torch.equal(steps.following[..., 1], steps.observation[..., 1]), "still the old episode"
+    assert steps.truncated[1, :, 0].nonzero().flatten().tolist() == [3]
+    assert episodes.elapsed.tolist() == [[1], [3]]
+
+
 def test_collecting_goes_on_where_it_stopped(ladder):
     whole, _ = collected(ladder, 7, 4)
     again = Ladder()
@@ -157,3 +177,18 @@ def test_scores_of_cartpole_are_lengths():
     assert (lengths[0] == 500).all()
     assert 8 <= lengths[1].min() <= lengths[1].max() < 200
     assert 15 < lengths[1].float().mean() < 30, "a random policy lasts about 22 steps"
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_paired_members_begin_alike(paired):
+    world, firsts = worlds.named("CartPole-v1")(), []
+
+    def look(observation, generator):
+        firsts.append(observation)
+        return walk(observation, generator)
+
+    _, lengths = rollout.evaluate(world, world.init(seeded(), 3), look, seeded(), 20, world.horizon, paired)
+    alike = [torch.equal(firsts[0][0], member) for member in firsts[0][1:]]
+    assert alike == [paired, paired]
+    assert len(firsts[0][0].unique(dim=0)) == 20
+    assert torch.equal(lengths[0], lengths[1]) == paired

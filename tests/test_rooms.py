@@ -21,9 +21,10 @@ FLOORS = (
     {"__init__", "artifact", "strategies", "worlds"},
     {"players", "render", "rollout"},
     {"expected", "gym", "learners"},
-    {"agents", "meta", "report"},
+    {"agents", "meta", "report", "testing"},
     {"sb3"},
     {"cards", "demo"},
+    {"portrait"},
     {"cli"},
     {"__main__"},
 )

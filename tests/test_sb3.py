@@ -14,13 +14,14 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.env_util import make_vec_env as make_real
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecNormalize
 
 from synthenv import agents
 from synthenv.agents import load_agent, save_agent
 from synthenv.gym import SynthVectorEnv
-from synthenv.sb3 import GymVectorToSB3, SynthVecEnv, evaluate, make_vec_env, train
-from tests.conftest import HORIZON
+from synthenv.sb3 import GymVectorToSB3, SynthVecEnv, evaluate, make_vec_env, normaliser, train
+from tests.conftest import HORIZON, random_artifact
 
 SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"n_steps": 32, "batch_size": 32, "n_epochs": 2},
@@ -29,16 +30,40 @@ SMALL: dict[str, dict[str, Any]] = {
     "trpo": {"n_steps": 32, "batch_size": 32},
     "qrdqn": {"learning_starts": 10, "buffer_size": 1000},
 }
+ZOO = {
+    "normalize": True,
+    "use_sde": True,
+    "sde_sample_freq": 4,
+    "learning_rate": "lin_7e-4",
+    "policy_kwargs": {"log_std_init": -2, "ortho_init": False, "activation_fn": "nn.ReLU"},
+}
+"""What rl_zoo3 asks for in continuous tasks."""
+REPLAY = {"learning_starts": 20, "buffer_size": 1000, "batch_size": 16, "policy_kwargs": {"net_arch": [16]}}
+CONTINUOUS: dict[str, dict[str, Any]] = {
+    "ppo": {**SMALL["ppo"], **ZOO},
+    "a2c": {**ZOO, "normalize": {"norm_reward": False, "clip_obs": 5.0}},
+    "sac": REPLAY,
+    "td3": {**REPLAY, "train_freq": [1, "episode"]},
+    "ddpg": {**REPLAY, "normalize": {"norm_obs": False}},
+    "tqc": {**REPLAY, "ent_coef": "auto_0.1"},
+    "ars": {"policy": "LinearPolicy", "n_delta": 2},
+}
+CONTRIB = ("ars", "qrdqn", "tqc", "trpo")
+
+
+def continuous(tmp_path: Path, form: str = "mdp") -> Path:
+    """A small environment with Pendulum's actions."""
+    return random_artifact(tmp_path / "Continuous-v0", form, target="Pendulum-v1")
 
 
 class Constant:
     """An agent that always pushes one way."""
 
-    def __init__(self, action: int) -> None:
+    def __init__(self, action: Any) -> None:
         self.action = action
 
     def predict(self, observation: Any, **_: Any) -> tuple[Any, None]:
-        return np.full(len(observation), self.action), None
+        return np.array([self.action] * len(observation)), None
 
 
 # Environments
@@ -77,15 +102,15 @@ def test_only_batches_that_restart_within_the_step_fit() -> None:
         GymVectorToSB3(gymnasium.make_vec("CartPole-v1", 2))
 
 
-def test_a_synthetic_batch_gives_what_gymnasium_gets(artifact_folder: Path) -> None:
-    env, witness = make_vec_env(artifact_folder, 8, seed=4), SynthVectorEnv(artifact_folder, 8)
-    general = GymVectorToSB3(SynthVectorEnv(artifact_folder, 8))
+def test_a_synthetic_batch_gives_what_gymnasium_gets(any_folder: Path) -> None:
+    env, witness = make_vec_env(any_folder, 8, seed=4), SynthVectorEnv(any_folder, 8)
+    general = GymVectorToSB3(SynthVectorEnv(any_folder, 8))
     general.seed(4)
     np.testing.assert_array_equal(env.reset(), witness.reset(seed=4)[0])
     general.reset()
-    random = np.random.default_rng(0)
+    witness.action_space.seed(0)
     for _ in range(3 * HORIZON):
-        action = random.integers(2, size=8)
+        action = witness.action_space.sample()
         observation, reward, done, infos = env.step(action)
         wanted, pay, terminated, truncated, facts = witness.step(action)
         np.testing.assert_array_equal(observation, wanted)
@@ -99,6 +124,19 @@ def test_a_synthetic_batch_gives_what_gymnasium_gets(artifact_folder: Path) -> N
         twin = general.step(action)
         np.testing.assert_array_equal(observation, twin[0])
         assert [info.get("TimeLimit.truncated") for info in infos] == [i.get("TimeLimit.truncated") for i in twin[3]]
+
+
+def test_a_delay_reaches_the_batch(mdp_folder: Path) -> None:
+    env, plain = make_vec_env(mdp_folder, 8, seed=4, delay=1.0, discount=0.9), make_vec_env(mdp_folder, 8, seed=4)
+    witness = SynthVectorEnv(mdp_folder, 8, delay=1.0, discount=0.9)
+    np.testing.assert_array_equal(env.reset(), witness.reset(seed=4)[0])
+    plain.reset()
+    witness.action_space.seed(0)
+    for _ in range(HORIZON):
+        action = witness.action_space.sample()
+        reward = env.step(action)[1]
+        np.testing.assert_array_equal(reward, witness.step(action)[1])
+        assert not np.allclose(reward, plain.step(action)[1])
 
 
 def test_sb3s_own_tools_take_the_batch(mdp_folder: Path) -> None:
@@ -144,6 +182,56 @@ def test_training_knows_ids_and_real_tasks(registered_id: str, tmp_path: Path) -
     assert real.observation_space == gymnasium.make("CartPole-v1").observation_space
 
 
+@pytest.mark.parametrize("form", ["bandit", "mdp"])
+@pytest.mark.parametrize("algo", CONTINUOUS)
+def test_continuous_actions_are_learned_from(algo: str, form: str, tmp_path: Path) -> None:
+    if algo in CONTRIB:
+        pytest.importorskip("sb3_contrib")
+    n_envs = 1 if algo in ("td3", "ars") else 2
+    model = train(algo, continuous(tmp_path, form), 200, seed=0, hyperparameters=CONTINUOUS[algo], n_envs=n_envs)
+    assert model.num_timesteps >= 200
+    assert evaluate(model, "Pendulum-v1", episodes=2).shape == (2,)
+
+
+def test_what_an_algorithm_cannot_do_is_said(mdp_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"SAC cannot be trained in .*mdp-v0: .*Box.* as action spaces"):
+        train("sac", mdp_folder, 10, seed=0)
+
+
+def test_schedules_fall_to_nothing(mdp_folder: Path) -> None:
+    settings = {**SMALL["ppo"], "learning_rate": "lin_0.001", "clip_range": "lin_0.2"}
+    model: Any = train("ppo", mdp_folder, 64, seed=0, hyperparameters=settings)
+    for left in (1.0, 0.25, 0.0):
+        assert model.lr_schedule(left) == pytest.approx(0.001 * left)
+        assert model.clip_range(left) == pytest.approx(0.2 * left)
+
+
+def test_normalised_training_is_sb3s_own(mdp_folder: Path) -> None:
+    """Against a VecNormalize put around the batch by hand."""
+    settings = {**SMALL["ppo"], "gamma": 0.9}
+    ours = train("ppo", mdp_folder, 64, seed=1, hyperparameters={**settings, "normalize": {"clip_obs": 2.0}}, n_envs=2)
+    venv = VecNormalize(make_vec_env(mdp_folder, 2, seed=1), gamma=0.9, clip_obs=2.0)
+    theirs = PPO("MlpPolicy", venv, seed=1, device="cpu", **settings).learn(64)
+    for one, two in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
+        assert torch.equal(one, two)
+    observations = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    np.testing.assert_array_equal(normaliser(ours)(observations), venv.normalize_obs(observations))
+
+
+def test_evaluation_shows_an_agent_what_it_was_trained_to_see(tmp_path: Path) -> None:
+    """Against SB3's evaluate_policy in the real task under the same statistics."""
+    model = train("ppo", continuous(tmp_path), 200, seed=0, hyperparameters=CONTINUOUS["ppo"])
+    statistics = model.get_vec_normalize_env()
+    assert statistics is not None
+    before = statistics.obs_rms.mean.copy()  # type: ignore[union-attr]
+    venv = VecNormalize(make_real("Pendulum-v1", 3, seed=5), training=False, norm_reward=False)
+    venv.obs_rms = statistics.obs_rms
+    expected, _ = evaluate_policy(model, venv, 3, return_episode_rewards=True)
+    returns = evaluate(model, "Pendulum-v1", episodes=3, seed=5)
+    np.testing.assert_allclose(returns, expected, rtol=1e-4)
+    np.testing.assert_array_equal(statistics.obs_rms.mean, before)  # type: ignore[union-attr]
+
+
 def test_an_unknown_algorithm_gets_a_hint() -> None:
     with pytest.raises(ValueError, match="no algorithm is called 'pp'; did you mean 'ppo'"):
         train("pp", "CartPole-v1", 1, seed=0)
@@ -156,35 +244,68 @@ def test_evaluation_counts_whole_first_episodes() -> None:
     np.testing.assert_array_equal(returns, evaluate(Constant(1), "CartPole-v1", episodes=20, seed=0))
     limited = evaluate(Constant(0), "MountainCar-v0", episodes=2)
     np.testing.assert_array_equal(limited, -200)
+    still = evaluate(Constant([0.0]), "MountainCarContinuous-v0", episodes=2)
+    np.testing.assert_array_equal(still, 0)
+
+
+def test_a_task_is_flattened_for_an_agent_of_lists() -> None:
+    class Reader(Constant):
+        """Was trained on lists of 16 numbers."""
+
+        observation_space = gymnasium.spaces.Box(0, 1, (16,))
+
+        def predict(self, observation: Any, **options: Any) -> tuple[Any, None]:
+            assert observation.shape == (3, 16)
+            assert (observation.sum(1) == 1).all()
+            return super().predict(observation, **options)
+
+    np.testing.assert_array_equal(evaluate(Reader(0), "FrozenLake-v1", episodes=3), 0)
+
+
+def test_a_task_without_end_is_ended() -> None:
+    np.testing.assert_array_equal(evaluate(Constant(0), "CliffWalking-v1", episodes=2), -200)
 
 
 # Agents on disk
 
 
-@pytest.mark.parametrize("algo", SMALL)
-def test_a_loaded_agent_predicts_as_the_saved_one(algo: str, mdp_folder: Path, tmp_path: Path) -> None:
-    if algo not in ("ppo", "a2c", "dqn"):
+@pytest.mark.parametrize(
+    ("algo", "settings", "target"),
+    [
+        *((algo, settings, "CartPole-v1") for algo, settings in SMALL.items()),
+        *((algo, settings, "Pendulum-v1") for algo, settings in CONTINUOUS.items()),
+    ],
+)
+def test_a_loaded_agent_predicts_as_the_saved_one(
+    algo: str, settings: dict[str, Any], target: str, tmp_path: Path
+) -> None:
+    if algo in CONTRIB:
         pytest.importorskip("sb3_contrib")
-    model = train(algo, mdp_folder, 64, seed=0, hyperparameters=SMALL[algo])
+    place = random_artifact(tmp_path / "place", "mdp", target=target)
+    model = train(algo, place, 64, seed=0, hyperparameters=settings)
     folder = save_agent(
         model,
         tmp_path / "agent",
         env_id="Some-v0",
         scores={"mean": 1.0},
-        hyperparameters=SMALL[algo],
+        hyperparameters=settings,
         facts={"seed": 0},
     )
     loaded = load_agent(folder)
     assert type(loaded) is type(model)
     assert loaded.observation_space == model.observation_space
-    observations = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
-    expected, _ = model.predict(observations, deterministic=True)
-    np.testing.assert_array_equal(loaded.predict(observations, deterministic=True)[0], expected)
+    shape = (200, *model.observation_space.shape)  # type: ignore[misc]
+    observations = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    expected, _ = model.predict(normaliser(model)(observations), deterministic=True)
+    got, _ = loaded.predict(normaliser(loaded)(observations), deterministic=True)
+    np.testing.assert_array_equal(got, expected)
     assert {path.name for path in folder.iterdir()} == {"policy.safetensors", "config.json", "card.json"}
     card = json.loads((folder / "card.json").read_text())
     assert (card["algorithm"], card["env_id"], card["scores"]) == (type(model).__name__, "Some-v0", {"mean": 1.0})
-    for key, value in SMALL[algo].items():
-        assert key == "policy_kwargs" or getattr(loaded, key) == value
+    assert card.get("normalize", False) == (algo in ("ppo", "a2c") and target == "Pendulum-v1")
+    for key in settings.keys() - {"policy", "policy_kwargs", "normalize", "learning_rate", "clip_range"}:
+        assert getattr(loaded, key) == getattr(model, key)
+    assert loaded.lr_schedule(0.5) == model.lr_schedule(0.5)
 
 
 def test_an_agent_goes_on_in_the_real_task(mdp_folder: Path, tmp_path: Path) -> None:
@@ -202,6 +323,21 @@ def test_an_agent_goes_on_in_the_real_task(mdp_folder: Path, tmp_path: Path) -> 
     assert going_on.num_timesteps >= 64
     save_agent(going_on, tmp_path / "later", env_id="CartPole-v1", scores={})
     assert load_agent(tmp_path / "later").observation_space == going_on.observation_space
+
+
+def test_a_normalised_agent_goes_on_with_its_statistics(tmp_path: Path) -> None:
+    settings = {**CONTINUOUS["sac"], "normalize": {"clip_obs": 3.0}}
+    model = train("sac", continuous(tmp_path), 64, seed=0, hyperparameters=settings)
+    folder = save_agent(model, tmp_path / "agent", env_id="Some-v0", scores={}, hyperparameters=settings)
+    for env in ("Pendulum-v1", gymnasium.make("Pendulum-v1"), make_real("Pendulum-v1")):
+        going_on: Any = load_agent(folder, env=env)
+        then, now = (agent.get_vec_normalize_env() for agent in (model, going_on))
+        assert now.clip_obs == 3.0
+        assert now.training
+        np.testing.assert_array_equal(now.obs_rms.mean, then.obs_rms.mean)  # type: ignore[union-attr]
+        assert going_on.log_ent_coef == model.log_ent_coef != 0  # type: ignore[attr-defined]
+        going_on.learn(30)
+        assert now.obs_rms.count == pytest.approx(then.obs_rms.count + 31)  # type: ignore[union-attr]
 
 
 def test_a_doctored_agent_is_refused(mdp_folder: Path, tmp_path: Path) -> None:
@@ -227,5 +363,10 @@ def test_what_cannot_be_written_is_said(mdp_folder: Path, tmp_path: Path) -> Non
     model = A2C(Own, make_vec_env(mdp_folder))
     with pytest.raises(ValueError, match="expected one of MlpPolicy"):
         save_agent(model, tmp_path / "agent", env_id="Some-v0", scores={})
+    noise = NormalActionNoise(np.zeros(1), np.ones(1))
+    settings = {**CONTINUOUS["td3"], "action_noise": noise}
+    noisy = train("td3", continuous(tmp_path), 10, seed=0, hyperparameters=settings)
+    with pytest.raises(ValueError, match=r"expected numbers, words, lists, .* got NormalActionNoise"):
+        save_agent(noisy, tmp_path / "agent", env_id="Some-v0", scores={}, hyperparameters=settings)
     with pytest.raises(ValueError, match="Box or Discrete"):
         agents._space_facts(gymnasium.spaces.Dict())

@@ -3,7 +3,9 @@
 import pytest
 
 from benchmarks import tables
+from synthenv import shelf
 from synthenv.scores import Trial, write_trials
+from tests.conftest import random_artifact
 
 README = "before\n<!-- table:transfer -->\nold\n<!-- end -->\nbetween\n<!-- table:speed -->\n<!-- end -->\nafter\n"
 
@@ -19,9 +21,10 @@ def checkout(tmp_path, monkeypatch):
     (results / "speed.csv").write_text("environments,steps a second\n64,1500000.0\n1024,3.5e6\n")
     levels = {1_000: 100.0, 10_000: 480.0}
     trials = [
-        Trial("Synth-A-v0", "PPO", steps, seed, 50, level + seed, 1.0)
+        Trial(environment, "PPO", steps, seed, 50, level + seed, 1.0)
+        for environment, seeds in (("Synth-CartPole-v0", 4), ("CartPole-v1", 2), ("Acrobot-v1", 2))
         for steps, level in levels.items()
-        for seed in range(4)
+        for seed in range(seeds)
     ]
     write_trials(results / "transfer.csv", trials)
     return tmp_path
@@ -31,12 +34,14 @@ def test_write_puts_every_table_between_its_markers(checkout):
     assert tables.main(["--check"]) == 1
     assert tables.main(["--write"]) == 0
     text = (checkout / "README.md").read_text()
-    assert "| PPO | Synth-A-v0 | 101.5 | 481.5 | 4 | 481.5 | 480 | 1.29 |" in text
+    assert "| CartPole-v1 | PPO | 10,000 |  | 481.5 (480) | 480.5 (480) | 4, 2 | 500 |" in text
+    assert "| Acrobot-v1 | PPO | 10,000 |  |  | 480.5 (480) | 2 | -84.1 |" in text
     assert "| 64 | 1,500,000 |\n| 1,024 | 3,500,000 |" in text
-    assert text.startswith("before\n<!-- table:transfer -->\n| agent")
+    assert text.startswith("before\n<!-- table:transfer -->\n| task")
     assert text.endswith("<!-- end -->\nafter\n")
     assert "old" not in text
-    assert (checkout / "benchmarks" / "results" / "transfer.png").is_file()
+    plots = sorted(path.name for path in (checkout / "benchmarks" / "results").glob("*.png"))
+    assert plots == ["transfer-Acrobot-v1.png", "transfer.png"]
 
 
 def test_check_agrees_with_write(checkout):
@@ -50,8 +55,21 @@ def test_print_says_which_file_is_missing(checkout, capsys):
     (checkout / "benchmarks" / "results" / "speed.csv").unlink()
     assert tables.main([]) == 0
     out = capsys.readouterr().out
-    assert "speed\n\nNot measured yet: `benchmarks/results/speed.csv` does not exist." in out
+    assert "speed\n\nNot measured yet: `benchmarks/results/speed.csv` has no rows." in out
     assert (checkout / "README.md").read_text() == README
+
+
+def test_the_shelf_is_told_by_its_cards(checkout, monkeypatch):
+    monkeypatch.setattr(shelf, "root", lambda kind="envs": checkout / kind)
+    for name, form, target in (("A-v0", "bandit", "Pendulum-v1"), ("B-v0", "mdp", "CartPole-v1"),
+                               ("B-v1", "mdp", "CartPole-v1")):  # fmt: skip
+        random_artifact(checkout / "envs" / name, form, target=target)
+    (checkout / "README.md").write_text("<!-- table:shelf -->\n<!-- end -->\n")
+    tables.main(["--write"])
+    text = (checkout / "README.md").read_text()
+    assert "| stands for | actions | bandit | MDP |" in text
+    assert "| CartPole-v1 | 2 choices |  | [B-v0](envs/B-v0), [B-v1](envs/B-v1) |" in text
+    assert "| Pendulum-v1 | 1 number in [-2, 2] | [A-v0](envs/A-v0) |  |" in text
 
 
 def summary(checkout, name, *lines):
@@ -61,16 +79,31 @@ def summary(checkout, name, *lines):
     return tables.markdown(path)
 
 
-def test_transfer_shows_few_of_the_points_that_its_plot_has(checkout):
-    path = checkout / "benchmarks" / "results" / "transfer.csv"
-    write_trials(path, [Trial("E", "PPO", steps, 0, 50, 9.0, 1.0) for steps in (500, 2_000, 10_000)])
-    assert tables.markdown(path).startswith("| agent | trained in | 2,000 steps | 10,000 steps | n |")
+def test_a_marker_may_ask_for_some_tasks(checkout):
+    readme = checkout / "README.md"
+    readme.write_text(README.replace("transfer -->", "transfer Acrobot-v1 Pendulum-v1 -->"))
+    tables.main(["--write"])
+    text = readme.read_text()
+    assert "| Acrobot-v1 | PPO |" in text
+    assert "CartPole" not in text
+    readme.write_text(README.replace("transfer -->", "transfer Pendulum-v1 -->"))
+    tables.main(["--write"])
+    assert "Not measured yet: `benchmarks/results/transfer.csv` has no rows of Pendulum-v1." in readme.read_text()
+
+
+def test_transfer_shows_the_end_of_training(checkout):
+    header = "environment,algorithm,steps,real_return"
+    ours, real = "SynthBandit-CartPole-v0,A2C", "CartPole-v1,A2C"
+    text = summary(checkout, "transfer", header, f"{ours},50,9", f"{ours},500,90", f"{ours},500,100", f"{real},50,9")
+    assert "| CartPole-v1 | A2C | 500 | 95 (90) |  |  | 2 |  |" in text
 
 
 def test_draws_stand_beside_those_of_the_peers(checkout):
-    text = summary(checkout, "random_hyperparameters", "environment,algorithm,real_return", "E,PPO,400", "E,PPO,500")
-    assert "| PPO | E | 2 | 450 | 450 | 400 | 70.7 |" in text
-    assert "| PPO | Synthetic-CartPole (Liesen et al.) | 32 | 484.7 | 500 | 61.6 | 76.5 |" in text
+    header = "environment,algorithm,real_return"
+    rows = [f"SynthBandit-CartPole-v0,PPO,{value}" for value in (400, 500)]
+    text = summary(checkout, "random_hyperparameters", header, *rows, "Pendulum-v1,TD3,-500")
+    assert "| CartPole-v1 | PPO | 2 | 450 / 450 / 400 |  |  | 484.7 / 500 / 61.6 |" in text
+    assert "| Pendulum-v1 | TD3 | 1 |  |  | -500 / -500 / -500 | -166.9 / -165.8 / -194.9 |" in text
 
 
 def test_a_price_stands_beside_what_it_bought(checkout):
@@ -80,11 +113,17 @@ def test_a_price_stands_beside_what_it_bought(checkout):
     )
     assert "| environment | stages | CPU s | s | real steps | ppo 2,000 | dqn 2,000 |" in text
     assert "| E | all | 9.5 | 6 | 1,000 | 500 (490) | 9 (8) |" in text
+    text = summary(checkout, "meta_cost", header, "E,all,9.5,6,1000,ppo,2000,16,500,490", "F,all,1,1,1,td3,500,16,2,1")
+    assert "| environment | stages | CPU s | s | real steps | td3 500 |\n" in text
 
 
 def test_populations_stand_beside_those_of_the_peers(checkout):
-    text = summary(checkout, "population", "how,agents a second,weights", "together,90.5,926e06392789")
-    assert text.startswith("| how | agents a second |\n| --- | ---: |\n| together | 90.5 |\n\nSynthetic-gymnax")
+    header = "algorithm,setting,agents a second,weights"
+    text = summary(
+        checkout, "population", header, "sac,fast,90.5,926e06392789", "sac,Liesen et al.,3,9", "a2c,Liesen et al.,3,9"
+    )
+    assert "| algorithm | setting | agents a second | theirs, CPU s |" in text
+    assert "| sac | fast | 90.5 |  |\n| sac | Liesen et al. | 3 | 1.22 |\n| a2c | Liesen et al. | 3 |  |" in text
 
 
 def test_the_greedy_stage_is_summarised_over_seeds(checkout):
@@ -103,3 +142,24 @@ def test_learners_are_compared_by_their_intervals(checkout):
     text = tables.markdown(path)
     assert "| A2C | 40 | 3 | 101 (100 to 102) | 3 | 201 (200 to 202) | no |" in text
     assert "| A2C | 80 | 3 | 1 (0 to 2) | 3 | 1 (0 to 2) | yes |" in text
+
+
+def test_worlds_stand_beside_gymnasiums(checkout):
+    header = "task,members,episodes,steps a CPU-second,by,ratio"
+    rows = ["CartPole-v1,1,64,5000,native,0.5", "CartPole-v1,4,16,9000,native,2", "GridWorld-v0,1,64,70,,"]
+    text = summary(checkout, "worlds_throughput", header, *rows, "GridWorld-v0,4,16,80,,")
+    assert "| task | Gymnasium's | 1 x 64 | 4 x 16 |" in text
+    assert "| CartPole-v1 | native | 5,000 (0.5x) | 9,000 (2x) |\n| GridWorld-v0 |  | 70 | 80 |" in text
+
+
+def test_faults_are_counted_by_test(checkout):
+    rows = ["MDP,none,PPO,False", "MDP,sign,PPO,True", "MDP,sign,DQN,False", "cut,sign,PPO,True"]
+    text = summary(checkout, "faults", "test,fault,algorithm,caught", *rows)
+    assert "| fault | MDP | cut |" in text
+    assert "| none | 0 of 1 | 0 of 0 |\n| sign | 1 of 2 | 1 of 1 |\n| every fault | 1 of 2 | 1 of 1 |" in text
+
+
+def test_an_own_task_shows_worth_and_price(checkout):
+    header = "trained in,algorithm,steps,agents,mean return,low,high,returns,real steps to make,seconds to make"
+    text = summary(checkout, "own_task", header, "Synth-Swing-v0,DQN,5000,5,9.5,9,10,9 10,70000,55.5")
+    assert "| Synth-Swing-v0 | DQN | 9.5 (9 to 10) | 5,000 | 5 | 70,000 | 55.5 |" in text

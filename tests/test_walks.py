@@ -4,27 +4,35 @@ import dataclasses
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import gymnasium
-import numpy as np
 import pytest
-import torch
 
 from benchmarks import tables
-from synthenv import catalogue, cli, meta, recipe
+from synthenv import cli, meta, recipe
 from synthenv.recipe import EnvRecipe, Exam, InnerStage, Search, load
+from tests.own_task import Swing
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(r"^synthenv [^#\n]+", README, re.MULTILINE)
 TINY = {
-    "train": ["--steps", "8", "--episodes", "1", "--hyperparameters", "tiny.yml"],
+    "train": ["--steps", "8", "--episodes", "1"],
+    "train ppo": ["--hyperparameters", "tiny.yml"],
     "evaluate": ["--episodes", "1"],
     "evolve": ["--workers", "1"],
 }
 """What is added to a command to make it quick."""
+MODULE = f"""
+import gymnasium
+from {Swing.__module__} import {Swing.__name__} as MyTask
+
+gymnasium.register("MyTask-v0", MyTask, max_episode_steps=20, kwargs={{"pause": 0.0}})
+"""
+"""The task of one's own that README.md speaks of."""
 
 
 def tiny(whole: EnvRecipe) -> EnvRecipe:
@@ -39,37 +47,34 @@ def tiny(whole: EnvRecipe) -> EnvRecipe:
     )
 
 
-def world_of_the_readme():
-    """The task that README.md writes as an example, run from there."""
-    names: dict[str, type] = {}
-    exec(next(block for block in PYTHON if "class MountainCar" in block), names)
-    return names["MountainCar"]
-
-
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A folder that looks like the checkout, with tiny budgets in its recipes."""
+    """A folder that looks like the checkout, with tiny budgets in its recipes, and a module with a task."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(catalogue.names("synthenv.worlds"), "MountainCar-v0", world_of_the_readme())
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "my_package.py").write_text(MODULE)
     whole = meta.default_recipe
     monkeypatch.setattr(meta, "default_recipe", lambda target, form: tiny(whole(target, form)))
     shutil.copytree(ROOT / "envs", tmp_path / "envs")
     for path in tmp_path.glob("envs/*/recipe.yaml"):
         path.write_text(recipe.dump(tiny(load(EnvRecipe, path))))
-    ids = [*(path.parent.name for path in tmp_path.glob("envs/*/recipe.yaml")), "SynthBandit-MountainCar-v0"]
-    (tmp_path / "tiny.yml").write_text("".join(f"{name}: {{n_steps: 8, batch_size: 4}}\n" for name in ids))
+    (tmp_path / "tiny.yml").write_text("Synth-CartPole-v0: {n_steps: 8, batch_size: 4}\n")
     registered = set(gymnasium.registry)
     yield tmp_path
+    sys.modules.pop("my_package", None)
     for name in set(gymnasium.registry) - registered:
         del gymnasium.registry[name]
 
 
 def test_the_commands_run_as_printed(checkout, capsys):
-    assert len(COMMANDS) >= 7
+    assert len(COMMANDS) >= 8
     for command in COMMANDS:
         _, name, *arguments = shlex.split(command)
-        assert cli.main([name, *arguments, *TINY.get(name, [])]) == 0, (command, capsys.readouterr().err)
-    assert (checkout / "envs" / "SynthBandit-MountainCar-v0" / "README.md").is_file()
+        quick = [*TINY.get(name, ()), *TINY.get(" ".join([name, *arguments[:1]]), ())]
+        assert cli.main([name, *arguments, *quick]) == 0, (command, capsys.readouterr().err)
+    assert "return in my_package:MyTask-v0 over 1 episodes: mean -20.0" in capsys.readouterr().out
+    for path in ("runs/SynthBandit-MyTask-v0/artifact/README.md", "portrait.png"):
+        assert (checkout / path).is_file()
 
 
 def test_the_demo_compares_both_and_draws(tmp_path, capsys):
@@ -80,25 +85,30 @@ def test_the_demo_compares_both_and_draws(tmp_path, capsys):
     assert (tmp_path / "demo.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("block", [block for block in PYTHON if "class MountainCar" not in block])
+@pytest.mark.parametrize("block", PYTHON)
 def test_the_python_runs(block):
-    exec(block.replace("10_000", "8").replace('device="cpu"', 'device="cpu", n_steps=8, batch_size=4'), {})
+    quick = re.sub(r"agent\.learn\([\d_]+\)", "agent.learn(8)", block)
+    exec(re.sub(r'(PPO\(.*device="cpu")', r"\1, n_steps=8, batch_size=4", quick), {})
 
 
-def test_the_example_task_is_gymnasiums():
-    witness, world = gymnasium.make("MountainCar-v0").unwrapped, world_of_the_readme()()
-    params, random = world.init(torch.Generator(), 1), np.random.default_rng(0)
-    for _ in range(10):
-        witness.reset()
-        witness.state = random.uniform((-1.2, -0.07), (0.45, 0.07))
-        state = {"x": torch.tensor(witness.state, dtype=torch.float32)[None, None]}
-        for action in random.integers(3, size=60):
-            expected, _, terminated, _, _ = witness.step(int(action))
-            state, outcome = world.step(params, state, torch.tensor([[action]]))
-            torch.testing.assert_close(outcome.observation[0, 0], torch.tensor(expected), atol=1e-5, rtol=0)
-            assert bool(outcome.terminated) == terminated
-            if terminated:
-                break
+def examples(more=""):
+    """The tests that README.md writes as an example; `more` are further arguments of its learner."""
+    (block,) = (block for block in PYTHON if "assert_learns" in block)
+    names = {}
+    exec(block.replace("seed=seed", f"seed=seed{more}"), names)
+    return [thing for name, thing in names.items() if name.startswith("test_")]
+
+
+def test_the_example_of_a_test_passes_a_sound_learner():
+    plain, late = examples()
+    plain()
+    late()
+
+
+def test_the_example_of_a_test_catches_one_that_ignores_the_future():
+    _, late = examples(", gamma=0.0")
+    with pytest.raises(AssertionError, match="look at what concerns the future"):
+        late()
 
 
 def test_the_tables_show_what_the_results_hold():

@@ -22,7 +22,7 @@ class A2C(ActorCritic):
     """
 
     name: ClassVar[str] = "a2c"
-    defaults: ClassVar[dict[str, float]] = {
+    learning: ClassVar[dict[str, float]] = {
         "rate": 7e-4,
         "gamma": 0.99,
         "lam": 1.0,
@@ -43,7 +43,7 @@ class A2C(ActorCritic):
             gain, target = self.targets(agent, steps)
         flat = agent["flat"].detach().requires_grad_()
         networks = unravel(flat, self.shapes)
-        log, entropy = self.log_probability(networks, observation, steps.action.flatten(1))
+        log, entropy = self.log_probability(networks, observation, steps.action.flatten(1, 2))
         error = self.worth(networks, observation) - target
         loss = hyper["value"] * error.square().mean(1) - (gain * log).mean(1) - hyper["entropy"] * entropy.mean(1)
         (gradient,) = torch.autograd.grad(loss.sum(), flat)

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from gymnasium import spaces
+from gymnasium import Space, spaces
 from torch import Tensor
 
+from synthenv.learners import base
 from synthenv.learners.base import Agent
-from synthenv.nets import init_orthogonal, mlp
+from synthenv.learners.policies import Policy, policy_of
+from synthenv.nets import init_orthogonal, init_uniform, mlp
 from synthenv.rollout import Steps
 from synthenv.tree import Shapes, Tree, part, prefixed, ravel, shapes, unravel
 from synthenv.worlds.base import Spaces
-
-
-def sizes(task: Spaces) -> tuple[int, int]:
-    """O and A of a task with Discrete actions; raises ValueError for any other."""
-    if not isinstance(task.action, spaces.Discrete):
-        raise ValueError(f"expected a task with Discrete actions, got {task.action}; this learner has no other policy")
-    return int(task.observation.shape[0]), int(task.action.n)
 
 
 @dataclass(frozen=True)
 class ActorCritic:
     """A policy and a value network a member; how they learn is the subclass's part.
 
-    Agent: flat [P, D] holds actor.* (O -> A) and critic.* (O -> 1); hyper.* [P].
+    Agent: flat [P, D] holds actor.* (O -> A), critic.* (O -> 1) and policy.*, what the policy has besides; hyper.* [P].
     """
 
-    defaults: ClassVar[dict[str, float]]
+    name: ClassVar[str]
+    actions: ClassVar[tuple[type[Space[Any]], ...]] = (spaces.Discrete, spaces.Box)
+    learning: ClassVar[dict[str, float]]
+    """Hyperparameters, but for those of the policy."""
 
     spaces: Spaces
     envs: int = 1
@@ -40,44 +38,60 @@ class ActorCritic:
     """Steps of every episode between two updates."""
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
+    orthogonal: bool = True
+    """Whether first weights are orthogonal, or torch's own (rl_zoo3's ortho_init: False)."""
 
     @cached_property
     def sizes(self) -> tuple[int, int]:
         """O and A."""
-        return sizes(self.spaces)
+        return base.sizes(self, self.spaces)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """What makes actions of the actor's outputs."""
+        return policy_of(self.spaces.action)
+
+    @cached_property
+    def defaults(self) -> dict[str, float]:
+        """Hyperparameters and their default values."""
+        return {**self.learning, **self.policy.defaults}
 
     @cached_property
     def shapes(self) -> Shapes:
         """Shapes of the networks' leaves."""
-        return shapes(self._networks(torch.Generator(), 1))
+        return shapes(self._networks(dict.fromkeys(self.defaults, torch.zeros(1)), torch.Generator()))
 
-    def _networks(self, generator: torch.Generator, population: int) -> Tree:
-        """Orthogonal, the actor's last gain 0.01, as Stable-Baselines3 begins."""
-        observation, choices = self.sizes
-        actor = init_orthogonal(generator, population, (observation, *self.hidden, choices), last_gain=0.01)
-        critic = init_orthogonal(generator, population, (observation, *self.hidden, 1))
-        return {**prefixed("actor", actor), **prefixed("critic", critic)}
+    def _networks(self, hyper: Tree, generator: torch.Generator) -> Tree:
+        """As Stable-Baselines3 begins: the actor's last gain is 0.01 where weights are orthogonal."""
+        population, (observation, size) = len(hyper["rate"]), self.sizes
+        widths = (observation, *self.hidden, size), (observation, *self.hidden, 1)
+        if self.orthogonal:
+            actor = init_orthogonal(generator, population, widths[0], last_gain=0.01)
+            critic = init_orthogonal(generator, population, widths[1])
+        else:
+            actor, critic = (init_uniform(generator, population, layers) for layers in widths)
+        own = self.policy.start(hyper)
+        return {**prefixed("actor", actor), **prefixed("critic", critic), **prefixed("policy", own)}
 
     def init(self, hyper: Tree, steps: int, generator: torch.Generator) -> Agent:
         """Fresh agents; hyper leaves [P]."""
-        return {"flat": ravel(self._networks(generator, len(hyper["rate"]))), **prefixed("hyper", hyper)}
+        return {"flat": ravel(self._networks(hyper, generator)), **prefixed("hyper", hyper)}
 
     def act(self, agent: Agent, observation: Tensor, generator: torch.Generator) -> Tensor:
-        """Actions drawn from the policy by the Gumbel-max trick: [P, N, O] -> int64 [P, N]."""
-        unnormalised = self.logits(unravel(agent["flat"], self.shapes), observation)
-        noise = torch.empty_like(unnormalised).exponential_(generator=generator)
-        return (unnormalised - noise.log()).argmax(-1)
+        """Actions drawn from the policy: [P, N, O] -> int64 [P, N] or [P, N, A]."""
+        networks = unravel(agent["flat"], self.shapes)
+        return self.policy.draw(part(networks, "policy"), self.head(networks, observation), generator)
 
     def best(self, agent: Agent, observation: Tensor) -> Tensor:
-        """Likeliest actions: [P, N, O] -> int64 [P, N]."""
-        return self.logits(unravel(agent["flat"], self.shapes), observation).argmax(-1)
+        """Likeliest actions: [P, N, O] -> int64 [P, N] or [P, N, A]."""
+        return self.policy.best(self.head(unravel(agent["flat"], self.shapes), observation))
 
     def value(self, agent: Agent, observation: Tensor) -> Tensor:
         """Expected discounted return: [P, N, O] -> [P, N]."""
         return self.worth(unravel(agent["flat"], self.shapes), observation)
 
-    def logits(self, networks: Tree, observation: Tensor) -> Tensor:
-        """Unnormalised log-probabilities: [P, N, O] -> [P, N, A]."""
+    def head(self, networks: Tree, observation: Tensor) -> Tensor:
+        """The actor, what the policy reads: [P, N, O] -> [P, N, A]."""
         return mlp(part(networks, "actor"), observation, self.activation)
 
     def worth(self, networks: Tree, observation: Tensor) -> Tensor:
@@ -85,9 +99,8 @@ class ActorCritic:
         return mlp(part(networks, "critic"), observation, self.activation)[..., 0]
 
     def log_probability(self, networks: Tree, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Of actions [P, M] at observations [P, M, O], and the policy's entropy there; both [P, M]."""
-        log = self.logits(networks, observation).log_softmax(-1)
-        return log.gather(-1, action[..., None])[..., 0], -(log.exp() * log).sum(-1)
+        """Of actions [P, M] or [P, M, A] at observations [P, M, O], and the policy's entropy there; both [P, M]."""
+        return self.policy.log_probability(part(networks, "policy"), self.head(networks, observation), action)
 
     def targets(self, agent: Agent, steps: Steps) -> tuple[Tensor, Tensor]:
         """Advantages and the critic's targets for steps [P, T, N, ...], both [P, T*N]."""

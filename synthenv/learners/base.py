@@ -8,26 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
+from gymnasium import Space, spaces
 from torch import Tensor
 
-from synthenv import rollout
-from synthenv.catalogue import unknown
+from synthenv import catalogue, rollout
+from synthenv.learners.policies import clip
 from synthenv.rollout import Steps
 from synthenv.tree import Tree
-from synthenv.worlds.base import Params, World
+from synthenv.worlds.base import Outcome, Params, Spaces, State, World
 
 Agent = Tree
 
 
-class Learner(Protocol):
-    """An algorithm as functions over an agent."""
+class Acting(Protocol):
+    """Something with a name and policies for some kinds of action space."""
 
     name: ClassVar[str]
-    defaults: ClassVar[dict[str, float]]
-    """Hyperparameters and their default values (Stable-Baselines3's)."""
+    actions: ClassVar[tuple[type[Space[Any]], ...]]
+    """`spaces.Discrete`, `spaces.Box`, or both."""
+
+
+class Learner(Acting, Protocol):
+    """An algorithm as functions over an agent."""
+
+    @property
+    def defaults(self) -> Mapping[str, float]:
+        """Hyperparameters and their default values (Stable-Baselines3's); a class attribute will do."""
 
     @property
     def envs(self) -> int:
@@ -41,16 +50,43 @@ class Learner(Protocol):
         """Untrained agents; hyper leaves [P], `steps` the whole budget."""
 
     def act(self, agent: Agent, observation: Tensor, generator: torch.Generator) -> Tensor:
-        """Actions for learning, with exploration: [P, N, O] -> [P, N]."""
+        """Actions for learning, with exploration: [P, N, O] -> int64 [P, N], or [P, N, A] for a Box.
+
+        Those of a Box may lie outside: `learn` gives the world the nearest inside, and `update` what was drawn.
+        """
 
     def best(self, agent: Agent, observation: Tensor) -> Tensor:
-        """Actions for use, without exploration: [P, N, O] -> [P, N]."""
+        """Actions for use, without exploration, within a Box: [P, N, O] -> int64 [P, N] or [P, N, A]."""
 
     def value(self, agent: Agent, observation: Tensor) -> Tensor:
         """Discounted return that the agents expect: [P, N, O] -> [P, N]."""
 
     def update(self, agent: Agent, steps: Steps, generator: torch.Generator) -> Agent:
         """Learn from new experience, leaves [P, T, N, ...]. Replay memory may be written in place."""
+
+
+def accepts(learner: Acting | type[Acting], action: Space[Any]) -> bool:
+    """Whether the learner has a policy for this action space; a Box has to be bounded and of one dimension."""
+    flat = not isinstance(action, spaces.Box) or (action.is_bounded() and len(action.shape) == 1)
+    return isinstance(action, learner.actions) and flat
+
+
+def sizes(learner: Acting, task: Spaces) -> tuple[int, int]:
+    """O and A of a task: numbers observed, and choices (Discrete) or dimensions (Box) of an action.
+
+    Raises ValueError, naming learners that will do, where this one has no policy for the task's actions.
+    """
+    action = task.action
+    if not accepts(learner, action):
+        words = {spaces.Discrete: "Discrete", spaces.Box: "bounded one-dimensional Box"}
+        wish = " or ".join(words[kind] for kind in learner.actions)
+        known = catalogue.names("synthenv.learners")
+        able = ", ".join(sorted(name for name, kind in known.items() if accepts(kind, action)))
+        raise ValueError(
+            f"expected a task with {wish} actions, got {action}; {learner.name} has no other policy, "
+            + (f"try {able}" if able else "nor has any learner")
+        )
+    return int(task.observation.shape[0]), int(action.n if isinstance(action, spaces.Discrete) else action.shape[0])
 
 
 def fill(
@@ -62,12 +98,41 @@ def fill(
     """
     for name in given:
         if name not in learner.defaults:
-            raise ValueError(unknown(f"hyperparameter of {learner.name}", name, learner.defaults))
+            raise ValueError(catalogue.unknown(f"hyperparameter of {learner.name}", name, learner.defaults))
     values = {**learner.defaults, **given}
     return {
         name: torch.as_tensor(value, dtype=torch.float32, device=device).expand(population)
         for name, value in values.items()
     }
+
+
+class Clipped:
+    """A world that takes an action outside its Box for the nearest inside, before it has any effect.
+
+    Left to themselves worlds differ (MountainCarContinuous charges for force that it does not apply); around learners
+    all do the same, as around Stable-Baselines3's.
+    """
+
+    def __init__(self, world: World, box: spaces.Box) -> None:
+        self._world, self._box, self.spaces = world, box, world.spaces
+
+    def init(self, generator: torch.Generator, population: int) -> Params:
+        """The world's parameters, leaves [P, ...]."""
+        return self._world.init(generator, population)
+
+    def reset(self, params: Params, generator: torch.Generator, n: int) -> State:
+        """The world's first states, leaves [P, N, ...]."""
+        return self._world.reset(params, generator, n)
+
+    def observe(self, params: Params, state: State) -> Tensor:
+        """The world's observations [P, N, O]."""
+        return self._world.observe(params, state)
+
+    def step(
+        self, params: Params, state: State, action: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[State, Outcome]:
+        """The world's step with actions [P, N, A], clipped."""
+        return self._world.step(params, state, clip(action, self._box), generator)
 
 
 def learn(
@@ -84,6 +149,8 @@ def learn(
     params leaves [P, ...]; horizon None for a world without time limit. Yields the steps spent a member and the agents
     as they stand, after every update; stops at the first that reaches `steps`.
     """
+    if isinstance(box := world.spaces.action, spaces.Box):
+        world = Clipped(world, box)
     with torch.no_grad():
         episodes = rollout.begin(world, params, generator, learner.envs)
     spent = 0
@@ -112,9 +179,18 @@ def train(
 
 
 def score(
-    learner: Learner, agent: Agent, world: World, generator: torch.Generator, episodes: int, horizon: int
+    learner: Learner,
+    agent: Agent,
+    world: World,
+    generator: torch.Generator,
+    episodes: int,
+    horizon: int,
+    paired: bool = False,
 ) -> tuple[Tensor, int]:
-    """Real returns [P, episodes] of agents acting without exploration, and the steps that took."""
+    """Real returns [P, episodes] of agents acting without exploration, and the steps that took.
+
+    paired: all agents begin in the same states.
+    """
     population = len(agent["flat"])
 
     def act(observation: Tensor, _: torch.Generator) -> Tensor:
@@ -122,5 +198,5 @@ def score(
 
     with torch.no_grad():
         task = world.init(generator, population)
-        returns, lengths = rollout.evaluate(world, task, act, generator, episodes, horizon)
+        returns, lengths = rollout.evaluate(world, task, act, generator, episodes, horizon, paired)
     return returns, int(lengths.sum())

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from gymnasium import Space, spaces
 from torch import Tensor
 
 from synthenv import nets
-from synthenv.learners.actor_critic import sizes
 from synthenv.learners.base import Agent
+from synthenv.learners.replay import Replaying
 from synthenv.rollout import Steps
 from synthenv.tree import Shapes, Tree, part, prefixed, ravel, shapes, unravel
-from synthenv.worlds.base import Spaces
 
 
 @dataclass(frozen=True)
-class DQN:
+class DQN(Replaying):
     """Replayed transitions, a target network, epsilon-greedy exploration; defaults of Stable-Baselines3.
 
-    Members share the rows they replay (common random numbers), not what the rows hold.
+    Agent: a replaying one's; flat and target [P, D]; explored [P], the steps that epsilon falls for; and adam.* as
+    `nets.adam` keeps it.
     """
 
     name: ClassVar[str] = "dqn"
+    actions: ClassVar[tuple[type[Space[Any]], ...]] = (spaces.Discrete,)
     defaults: ClassVar[dict[str, float]] = {
         "rate": 1e-4,
         "gamma": 0.99,
@@ -34,17 +36,8 @@ class DQN:
         "max_norm": 10.0,
     }
 
-    spaces: Spaces
-    envs: int = 1
     length: int = 4
-    """Steps of every episode between two updates."""
-    updates: int = 1
-    """Gradient steps an update."""
     batch: int = 32
-    capacity: int = 1_000_000
-    """Transitions kept; no more is reserved than the budget can fill."""
-    warmup: int = 100
-    """Transitions before the first update, taken at random."""
     target_every: int = 10_000
     """Steps between two moves of the target network."""
     double: bool = False
@@ -52,12 +45,6 @@ class DQN:
     dueling: bool = False
     """Wang et al. (2016): separate streams for the state's value and the actions' advantages."""
     hidden: tuple[int, ...] = (64, 64)
-    activation: str = "relu"
-
-    @cached_property
-    def sizes(self) -> tuple[int, int]:
-        """O and A."""
-        return sizes(self.spaces)
 
     @cached_property
     def shapes(self) -> Shapes:
@@ -78,26 +65,12 @@ class DQN:
 
     def init(self, hyper: Tree, steps: int, generator: torch.Generator) -> Agent:
         """Fresh agents with empty memories; hyper leaves [P]."""
-        population, device = len(hyper["rate"]), generator.device
-        flat = ravel(self._networks(generator, population))
-        rows = min(self.capacity, -(-steps // (self.length * self.envs)) * self.length * self.envs)
-        observation, _ = self.sizes
-        memory = {
-            "observation": torch.zeros((population, rows, observation), device=device),
-            "following": torch.zeros((population, rows, observation), device=device),
-            "action": torch.zeros((population, rows), dtype=torch.long, device=device),
-            "reward": torch.zeros((population, rows), device=device),
-            "terminated": torch.zeros((population, rows), dtype=torch.bool, device=device),
-        }
-        return {
-            "flat": flat,
-            "target": flat.clone(),
-            "seen": torch.zeros(population, dtype=torch.long, device=device),
-            "explored": hyper["exploration"] * steps,
-            **prefixed("adam", nets.adam_memory(flat)),
-            **prefixed("hyper", hyper),
-            **prefixed("replay", memory),
-        }
+        return {**super().init(hyper, steps, generator), "explored": hyper["exploration"] * steps}
+
+    def start(self, hyper: Tree, generator: torch.Generator) -> Agent:
+        """The network, its target and its optimizer; hyper leaves [P]."""
+        flat = ravel(self._networks(generator, len(hyper["rate"])))
+        return {"flat": flat, "target": flat.clone(), **prefixed("adam", nets.adam_memory(flat))}
 
     def values(self, flat: Tensor, observation: Tensor) -> Tensor:
         """Q of every action: networks [P, D], observations [P, N, O] -> [P, N, A]."""
@@ -127,27 +100,15 @@ class DQN:
         return torch.where(chance < epsilon, wild, self.best(agent, observation))
 
     def update(self, agent: Agent, steps: Steps, generator: torch.Generator) -> Agent:
-        """Remember steps [P, T, N, ...], then learn from replayed minibatches."""
-        replay, before = part(agent, "replay"), int(agent["seen"][0])
-        added, rows = steps.reward[0].numel(), replay["reward"].shape[1]
-        place = torch.arange(before, before + added, device=steps.reward.device) % rows
-        for name, leaf in replay.items():
-            leaf[:, place] = getattr(steps, name).flatten(1, 2)
-        seen = before + added
-        agent = {**agent, "seen": agent["seen"] + added}
-        if seen // self.target_every > before // self.target_every:
-            tau = agent["hyper.tau"][:, None]
-            agent["target"] = torch.lerp(agent["target"], agent["flat"], tau)
-        if seen <= self.warmup:
-            return agent
-        flat, memory = agent["flat"].detach(), part(agent, "adam")
-        for _ in range(self.updates):
-            drawn = torch.randint(min(seen, rows), (self.batch,), generator=generator, device=place.device)
-            flat, memory = self._descend(agent, flat, memory, {k: leaf[:, drawn] for k, leaf in replay.items()})
-        return {**agent, "flat": flat, **prefixed("adam", memory)}
+        """Move the target network where it is time, then learn as every replaying learner."""
+        before = int(agent["seen"][0])
+        if (before + steps.reward[0].numel()) // self.target_every > before // self.target_every:
+            agent = {**agent, "target": torch.lerp(agent["target"], agent["flat"], agent["hyper.tau"][:, None])}
+        return super().update(agent, steps, generator)
 
-    def _descend(self, agent: Agent, flat: Tensor, memory: Tree, batch: Tree) -> tuple[Tensor, Tree]:
+    def descend(self, agent: Agent, batch: Tree, generator: torch.Generator) -> Agent:
         """One Adam step on the Huber loss of a minibatch, leaves [P, B, ...]."""
+        flat = agent["flat"].detach()
         with torch.no_grad():
             future = self.values(agent["target"], batch["following"])
             if self.double:
@@ -161,4 +122,5 @@ class DQN:
         loss = torch.nn.functional.smooth_l1_loss(taken, target, reduction="none").mean(1)
         (gradient,) = torch.autograd.grad(loss.sum(), flat)
         gradient = nets.clip_norm(gradient, agent["hyper.max_norm"])
-        return nets.adam(flat.detach(), gradient, memory, agent["hyper.rate"])
+        flat, memory = nets.adam(flat.detach(), gradient, part(agent, "adam"), agent["hyper.rate"])
+        return {**agent, "flat": flat, **prefixed("adam", memory)}

@@ -22,7 +22,7 @@ class PPO(ActorCritic):
     """
 
     name: ClassVar[str] = "ppo"
-    defaults: ClassVar[dict[str, float]] = {
+    learning: ClassVar[dict[str, float]] = {
         "rate": 3e-4,
         "gamma": 0.99,
         "lam": 0.95,
@@ -46,7 +46,7 @@ class PPO(ActorCritic):
     def update(self, agent: Agent, steps: Steps, generator: torch.Generator) -> Agent:
         """Several epochs of minibatches, drawn alike for all members, over steps [P, T, N, ...]."""
         hyper, memory, flat = part(agent, "hyper"), part(agent, "adam"), agent["flat"].detach()
-        observation, action = steps.observation.flatten(1, 2), steps.action.flatten(1)  # [P, T*N, ...]
+        observation, action = steps.observation.flatten(1, 2), steps.action.flatten(1, 2)  # [P, T*N, ...]
         clip = hyper["clip"][:, None]
         with torch.no_grad():
             gain, target = self.targets(agent, steps)

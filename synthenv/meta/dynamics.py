@@ -18,18 +18,18 @@ BATCH = 512
 def fit_transition(
     synthetic: SyntheticMDP, transition: Tree, seen: Tree, updates: int, generator: torch.Generator
 ) -> tuple[Tree, dict[str, Any]]:
-    """Supervised fit on transitions in unit coordinates: observation, following [M, O], action, terminated [M].
+    """Supervised fit on transitions in unit coordinates.
 
-    Half of every batch is drawn from the steps that ended, which are rare; `calibrated` makes up for it. Returns the
-    network and, over all steps, `change_r2`, the share of the change's variance explained, and the learned end's
-    `end_recall` and `end_precision`.
+    seen: observation, following [M, O], action [M] or [M, A], terminated [M]. Half of every batch is drawn from the
+    steps that ended, which are rare; `calibrated` makes up for it. Returns the network and, over all steps,
+    `change_r2`, the share of the change's variance explained, and the learned end's `end_recall` and `end_precision`.
     """
     like, flat = shapes(transition), ravel(transition)
     memory = nets.adam_memory(flat)
     spread = (seen["following"] - seen["observation"]).std(0).clamp(min=1e-6)  # [O]
     ends = seen["terminated"].nonzero()[:, 0]
     for update in range(updates):
-        rows = torch.randint(len(seen["action"]), (BATCH,), generator=generator, device=flat.device)
+        rows = torch.randint(len(seen["terminated"]), (BATCH,), generator=generator, device=flat.device)
         if len(ends):
             picked = torch.randint(len(ends), (BATCH // 2,), generator=generator, device=flat.device)
             rows = torch.cat((rows[: BATCH // 2], ends[picked]))
@@ -58,8 +58,8 @@ def calibrated(transition: Tree, synthetic: SyntheticMDP, seen: Tree) -> Tree:
     if ends == 0:
         return transition
     last = f"b{len(transition) // 2 - 1}"
-    bias = transition[last].clone()  # [1, 1, A * (O + 1)]
-    bias.unflatten(-1, (synthetic.choices, -1))[..., -1] -= end.flatten().topk(ends).values[-1]
+    bias = transition[last].clone()  # [1, 1, K * (O + 1)]
+    bias.unflatten(-1, (-1, synthetic.observation_size + 1))[..., -1] -= end.flatten().topk(ends).values[-1]
     return {**transition, last: bias}
 
 

@@ -69,7 +69,9 @@ def check(recipe: EnvRecipe) -> None:
         strategy.ask(strategy.init(torch.zeros(2)), seeding.generator(0), search.population)
     if recipe.inner.enabled and not recipe.inner.loops:
         raise ValueError("inner.loops is empty: name a kind of inner loop, or switch the stage off (enabled: false)")
-    for loop in (*recipe.inner.loops, *recipe.exam.loops):
+    taught = recipe.inner.loops if recipe.inner.enabled else ()
+    examined = recipe.exam.loops if recipe.exam.agents else ()
+    for loop in taught + examined:
         learner = learners.named(loop.algorithm, spaces, **loop.settings)
         learners.fill(learner, 1, dict.fromkeys(loop.draws, 0.0))
         if empty := [name for name, values in loop.draws.items() if not values]:
@@ -80,7 +82,7 @@ def greedy_stage(recipe: EnvRecipe, real: RealTask, run: Run, where: Executor) -
     """Stage 1: coordinates from a random policy's states, then rewards whose own policy is good."""
 
     seen = run.once("look", lambda: states.random_box(real, run.generator("look")))
-    synthetic = worlds.synthetic(recipe, seen["centre"], seen["reach"])
+    synthetic = worlds.synthetic(recipe, real.spaces.action, seen["centre"], seen["reach"])
     params = synthetic.init(run.generator("init"), 1)
     reward = part(params, "reward")
     if recipe.greedy.enabled:
@@ -101,12 +103,18 @@ def states_stage(
     seen = run.once("seen", lambda: states.visit(real, old, params, stage, run.generator("visit")))
     if not stage.enabled:
         return old, params, seen
-    synthetic = worlds.synthetic(recipe, *states.box(seen["observation"], stage.widen, stage.reach))
+    centre, far = states.extent(seen["observation"])
+    factor = states.dilation(far, stage.widen, stage.floor)
+    # not stage.reach * factor * far: the last bits of environments that have shipped depend on the order
+    edge = far * states.dilation(far, stage.reach * stage.widen, stage.reach * stage.floor)
+    synthetic = worlds.synthetic(recipe, real.spaces.action, centre, edge)
 
     def fit() -> tuple[Tree, dict[str, Any], int]:
-        u = states.widened(synthetic, seen["observation"], stage.widen)
+        rows = len(seen["observation"])
+        spread = states.between(factor, rows, run.generator("graded")) if stage.graded else factor
+        u = states.widened(synthetic, seen["observation"], spread)
         reward = states.rewrite(part(params, "reward"), old, synthetic)
-        reward = states.standardise(reward, u[None], stage.scale, recipe.activation)
+        reward = synthetic.payoff.standard(reward, u[None], stage.scale, recipe.activation)
         start, distance = states.fit_start(synthetic, part(params, "start"), u, stage.updates, run.generator("fit"))
         shape = {"noise.reward": stage.noise, "height.reward": stage.height}
         taught = {name: torch.full_like(params[name], value) for name, value in shape.items()}
@@ -120,14 +128,15 @@ def dynamics_stage(recipe: EnvRecipe, run: Run, synthetic: SyntheticMDP, params:
     """First half of stage 4: dynamics and termination from the real steps of stage 2; no further real step."""
     if not recipe.dynamics.enabled:
         return params
-    widen = recipe.states.widen if recipe.states.enabled else 1.0
+    stage, (_, far) = recipe.states, states.extent(seen["observation"])
+    factor = states.dilation(far, stage.widen, stage.floor) if stage.enabled else torch.ones_like(far)
 
     def fit() -> tuple[Tree, dict[str, Any], int]:
-        ends = {name: states.widened(synthetic, seen[name], widen) for name in ("observation", "following")}
+        ends = {name: states.widened(synthetic, seen[name], factor) for name in ("observation", "following")}
         transition, facts = dynamics.fit_transition(
             synthetic, part(params, "transition"), {**seen, **ends}, recipe.dynamics.updates, run.generator("dynamics")
         )
-        random_action = states.regret(synthetic, params, ends["observation"])
+        random_action = float(synthetic.regret(params, ends["observation"][None]).mean())
         cost = torch.full_like(params["cost.end"], recipe.dynamics.cost * recipe.horizon * random_action)
         return {**prefixed("transition", transition), "cost.end": cost}, facts, 0
 

@@ -1,6 +1,6 @@
 """Stage 1: reward networks scored by the real return of their own optimal policy. There is no inner loop.
 
-A bandit's optimal policy is argmax_a r(s, a), so a candidate reward is tried out directly on the real task.
+A bandit's optimal policy is known in closed form, so a candidate reward is tried out directly on the real task.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from synthenv.rollout import Act
 from synthenv.tree import Shapes, Tree, prefixed, unravel
 from synthenv.worlds import RealTask
 from synthenv.worlds.bandit import SyntheticBandit
+from synthenv.worlds.payoff import Payoff
 
 CHUNK = 1024
-"""Candidates at a time: only memory limits it."""
+"""Candidates at a time, unless the task says: only memory limits it."""
 
 
 def own_policy(synthetic: SyntheticBandit, params: Tree) -> Act:
@@ -30,27 +31,32 @@ def own_policy(synthetic: SyntheticBandit, params: Tree) -> Act:
     return act
 
 
-def slipping(act: Act, choices: int, share: Tensor | float) -> Act:
-    """The policy `act` with a share (one for all, or [N]) of its Discrete actions replaced by random ones."""
+def slipping(act: Act, payoff: Payoff, share: Tensor | float) -> Act:
+    """The policy `act` with a share (one for all, or [N]) of its actions replaced by random ones."""
 
     def slipped(observation: Tensor, generator: torch.Generator) -> Tensor:
+        population, n = observation.shape[:2]
         action = act(observation, generator)
-        chance = torch.rand(action.shape, generator=generator, device=action.device)
-        wild = torch.randint(choices, action.shape, generator=generator, device=action.device)
-        return torch.where(chance < share, wild, action)
+        chance = torch.rand((population, n), generator=generator, device=action.device)
+        wild = payoff.random((population, n), generator)
+        return torch.where((chance < share).reshape(population, n, *[1] * (action.dim() - 2)), wild, action)
 
     return slipped
 
 
 @dataclass(frozen=True)
 class GreedyTask:
-    """Fitness of reward networks: mean real return of argmax_a r(s, a) under slips."""
+    """Fitness of reward networks: mean and worst real return of their own best actions under slips."""
 
     recipe: EnvRecipe
     real: RealTask
     synthetic: SyntheticBandit
     like: Shapes
-    chunk: int = CHUNK
+
+    @property
+    def chunk(self) -> int:
+        """Candidates scored together."""
+        return int(getattr(self.real, "chunk", CHUNK))
 
     def fitness(self, candidates: Tensor, generation: int) -> tuple[Tensor, int]:
         """candidates [P, D] flat reward networks -> fitness [P] and real steps spent."""
@@ -60,9 +66,17 @@ class GreedyTask:
         returns, lengths = rollout.evaluate(
             self.real,
             self.real.init(generator, len(candidates)),
-            slipping(policy, self.synthetic.choices, stage.slips),
+            slipping(policy, self.synthetic.payoff, stage.slips),
             generator,
             stage.episodes,
-            self.real.horizon,
+            self.horizon(generation),
+            self.recipe.paired,
         )
-        return returns.mean(1), int(lengths.sum())
+        fitness = (1 - stage.tail) * returns.mean(1) + stage.tail * returns.amin(1)
+        return fitness, int(lengths.sum())
+
+    def horizon(self, generation: int) -> int:
+        """Time limit of the real episodes: stretched at first, the task's own in the second half of the search."""
+        stage = self.recipe.greedy
+        left = max(0.0, 1 - 2 * generation / stage.search.generations)
+        return round(self.real.horizon * (1 + (stage.stretch - 1) * left))

@@ -1,7 +1,7 @@
 """Stage 3: whole environments scored by the real return of agents trained inside them.
 
-Generation g trains one kind of agent, with hyperparameters and first weights drawn once and shared by all candidates
-(common random numbers). Fitness minds the tail: the worst agent counts beside the mean.
+Hyperparameters and first weights are drawn once a generation and shared by all candidates (common random numbers).
+Fitness minds the tail: the worst agent counts beside the mean.
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ class InnerTask:
     def fitness(self, candidates: Tensor, generation: int) -> tuple[Tensor, int]:
         """candidates [P, D] -> fitness [P] and real steps spent on scoring."""
         stage = self.recipe.inner
-        loop = stage.loops[generation % len(stage.loops)]
+        loops = (stage.loops[generation % len(stage.loops)],) if stage.rotate else stage.loops
         generator = seeding.generator(self.recipe.seed, "inner", generation, device=candidates.device)
         params = {**repeat(self.fixed, len(candidates)), **unravel(candidates, self.like)}
-        returns, spent = graduates(self, loop, params, stage.agents, stage.episodes, generator)
-        agents = returns.mean(-1)  # [P, R]
-        return (1 - stage.tail) * agents.mean(1) + stage.tail * agents.amin(1), spent
+        fitness, spent = torch.zeros(len(candidates), device=candidates.device), 0
+        for loop in loops:
+            returns, steps = graduates(self, loop, params, stage.agents, stage.episodes, generator)
+            agents = returns.mean(-1)  # [P, R]
+            fitness += ((1 - stage.tail) * agents.mean(1) + stage.tail * agents.amin(1)) / len(loops)
+            spent += steps
+        return fitness, spent
 
 
 def graduates(
@@ -58,7 +62,9 @@ def graduates(
     agent = tiled(learner.init(drawn(learner, loop, agents, generator), loop.steps, generator), population)
     params, limit = repeat(params, agents), task.recipe.time_limit
     agent = learners.train(learner, agent, task.synthetic, params, loop.steps, generator, limit)
-    returns, spent = learners.score(learner, agent, task.real, generator, episodes, task.real.horizon)
+    returns, spent = learners.score(
+        learner, agent, task.real, generator, episodes, task.real.horizon, task.recipe.paired
+    )
     return returns.unflatten(0, (population, agents)), spent
 
 

@@ -18,22 +18,25 @@ from synthenv.rollout import Act, Steps
 from synthenv.tree import Tree, prefixed, ravel, shapes, unravel
 from synthenv.worlds import RealTask
 from synthenv.worlds.bandit import SyntheticBandit
+from synthenv.worlds.payoff import payoff_of
 
 SAMPLES = 512
 """Points a side in one estimate of the energy distance."""
+MANY = 2**23
+"""Numbers that torch's quantile still takes, with room to spare; of more, evenly spaced rows will do."""
 FAR = 0.999
 """Quantile that stands for the far end of a distribution; single outliers should not set the scale."""
 
 
 def random_box(real: RealTask, generator: torch.Generator) -> tuple[Tree, dict[str, Any], int]:
     """Coordinates to begin with: centre and reach [O] of what a random policy sees; also facts, and the real steps."""
-    choices = int(real.spaces.action.n)  # type: ignore[union-attr]
+    payoff = payoff_of(real.spaces.action)
 
     def act(observation: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.randint(choices, observation.shape[:2], generator=generator, device=observation.device)
+        return payoff.random((observation.shape[0], observation.shape[1]), generator)
 
     steps = experience(real, act, 64, 50, generator)
-    centre, reach = box(steps.observation.flatten(0, 2), 1.0, 1.0)
+    centre, reach = extent(steps.observation.flatten(0, 2))
     return {"centre": centre, "reach": reach}, {}, steps.reward.numel()
 
 
@@ -42,15 +45,15 @@ def visit(
 ) -> tuple[Tree, dict[str, Any], int]:
     """Real transitions of the greedy policy, with more slips from episode to episode; also facts, and the real steps.
 
-    Leaves observation, following [M, O], action, terminated [M].
+    Leaves observation, following [M, O], action [M] or [M, A], terminated [M].
     """
     share = torch.linspace(0, stage.slips, stage.episodes, device=generator.device)
-    policy = slipping(own_policy(synthetic, params), synthetic.choices, share)
+    policy = slipping(own_policy(synthetic, params), synthetic.payoff, share)
     steps = experience(real, policy, stage.episodes, real.horizon, generator)
     seen = {
         "observation": steps.observation.flatten(0, 2),  # [1, T, N, O] -> [M, O]
         "following": steps.following.flatten(0, 2),
-        "action": steps.action.flatten(),
+        "action": steps.action.flatten(0, 2),
         "terminated": steps.terminated.flatten(),
     }
     return seen, {"ends": int(steps.terminated.sum())}, steps.reward.numel()
@@ -64,16 +67,27 @@ def experience(real: RealTask, act: Act, episodes: int, length: int, generator: 
     return steps
 
 
-def box(observations: Tensor, widen: float, reach: float) -> tuple[Tensor, Tensor]:
-    """Centre and reach [O] around visited observations [M, O]."""
+def extent(observations: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre of visited observations [M, O], and how far from it they go: both [O]."""
     centre = observations.mean(0)
-    far = (observations - centre).abs().quantile(FAR, 0).clamp(min=1e-6)
-    return centre, reach * widen * far
+    some = observations[:: 1 + observations.numel() // MANY]
+    return centre, (some - centre).abs().quantile(FAR, 0).clamp(min=1e-6)
 
 
-def widened(synthetic: SyntheticBandit, observations: Tensor, widen: float) -> Tensor:
-    """Real observations [M, O], further from the box's centre by a factor, in unit coordinates."""
-    return synthetic.unit(synthetic.centre + widen * (observations - synthetic.centre))
+def dilation(far: Tensor, widen: float, floor: float) -> Tensor:
+    """Factor on each dimension's distance from the centre, [O]: `widen`, or as much as takes its far end to `floor`."""
+    return (floor / far).clamp(min=widen)
+
+
+def widened(synthetic: SyntheticBandit, observations: Tensor, factor: Tensor) -> Tensor:
+    """Real observations [M, O], further from the box's centre by factors [O] or [M, O], in unit coordinates."""
+    return synthetic.unit(synthetic.centre + factor * (observations - synthetic.centre))
+
+
+def between(factor: Tensor, rows: int, generator: torch.Generator) -> Tensor:
+    """For each of some rows a dilation between none and factor [O], as likely in each octave: [M, O]."""
+    power = torch.rand((rows, 1), generator=generator, device=factor.device)
+    return factor**power
 
 
 def rewrite(reward: Tree, old: SyntheticBandit, new: SyntheticBandit) -> Tree:
@@ -81,18 +95,6 @@ def rewrite(reward: Tree, old: SyntheticBandit, new: SyntheticBandit) -> Tree:
     weight, bias = reward["w0"], reward["b0"]
     shift = (new.centre - old.centre) / old.reach  # [O]
     return {**reward, "w0": weight * (new.reach / old.reach)[:, None], "b0": bias + shift[None, None] @ weight}
-
-
-def standardise(reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
-    """Rewards with mean 0 over actions in every state, and deviation `scale` over unit states u [1, M, O].
-
-    What does not depend on the action is only noise to a learner; the scale is what default step sizes expect.
-    """
-    last = len(reward) // 2 - 1
-    names = (f"w{last}", f"b{last}")
-    centred = {**reward, **{name: reward[name] - reward[name].mean(-1, keepdim=True) for name in names}}
-    factor = scale / nets.mlp(centred, u, activation).std().clamp(min=1e-6)
-    return {**centred, **{name: centred[name] * factor for name in names}}
 
 
 def fit_start(
@@ -110,11 +112,6 @@ def fit_start(
         rate = flat.new_tensor([1e-2 * (1 - update / updates)])
         flat, memory = nets.adam(flat.detach(), gradient, memory, rate)
     return unravel(flat, like), float(distance.detach())
-
-
-def regret(synthetic: SyntheticBandit, params: Tree, u: Tensor) -> float:
-    """How much less a random action earns than the best one, on average over unit states u [M, O]."""
-    return -float(synthetic.advantages(params, u[None]).mean())  # [1, M, A]
 
 
 def energy_distance(x: Tensor, y: Tensor) -> Tensor:

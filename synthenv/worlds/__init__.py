@@ -5,12 +5,17 @@ Adding a real task is adding a file: a class with ``name`` (its Gymnasium id), `
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
+import gymnasium
+from gymnasium import spaces
 from torch import Tensor
 
 from synthenv import catalogue
 from synthenv.recipe import EnvRecipe
 from synthenv.worlds.bandit import SyntheticBandit
 from synthenv.worlds.base import Outcome, Params, RealTask, Spaces, State, World
+from synthenv.worlds.foreign import Foreign, registered
 
 __all__ = ["Outcome", "Params", "RealTask", "Spaces", "State", "World", "named", "real", "synthetic", "targets"]
 
@@ -30,15 +35,27 @@ def targets() -> list[str]:
 
 
 def real(target: str) -> RealTask:
-    """The real task with this Gymnasium id; raises ValueError with the nearest one that exists."""
-    if target not in targets():
-        raise ValueError(catalogue.unknown("real task", target, targets()))
-    task: RealTask = named(target)()
-    return task
+    """The real task with this Gymnasium id: our own batched world where there is one, else Gymnasium's environments.
+
+    An id may have the module to import in front, "my_package:MyTask-v0". Raises ValueError with the nearest id for one
+    that nobody knows, and with what to do instead for a task that cannot be a target.
+    """
+    if target in targets():
+        task: RealTask = named(target)()
+        return task
+    if registered(target):
+        return Foreign(target)
+    near = get_close_matches(target, [*targets(), *gymnasium.registry], 1, cutoff=0.4)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise ValueError(
+        f"no real task is called '{target}'{hint} (known: {', '.join(targets())}, and every id registered with "
+        "Gymnasium; the module that registers yours goes in front: 'my_package:MyTask-v0')"
+    )
 
 
-def synthetic(recipe: EnvRecipe, centre: Tensor, reach: Tensor) -> SyntheticBandit:
-    """The untrained world that a recipe asks for, observing the box centre +- reach, [O] each."""
+def synthetic(
+    recipe: EnvRecipe, action: spaces.Discrete | spaces.Box, centre: Tensor, reach: Tensor
+) -> SyntheticBandit:
+    """The untrained world that a recipe asks for, with the target's actions, observing the box centre +- reach, [O]."""
     form: type[SyntheticBandit] = named(recipe.form)
-    spaces = real(recipe.target).spaces
-    return form(spaces, reach, centre, recipe.hidden, recipe.latent, recipe.activation)
+    return form(action, reach, centre, recipe.hidden, recipe.latent, recipe.activation)

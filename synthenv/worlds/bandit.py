@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
@@ -11,6 +12,14 @@ from torch import Tensor
 from synthenv.nets import init_uniform, mlp
 from synthenv.tree import part, prefixed
 from synthenv.worlds.base import Outcome, Params, Spaces, State
+from synthenv.worlds.payoff import payoff_of
+
+
+def own(action: spaces.Discrete | spaces.Box) -> spaces.Discrete | spaces.Box:
+    """The same space anew: a space carries a generator, which whoever plays there may seed."""
+    if isinstance(action, spaces.Discrete):
+        return spaces.Discrete(int(action.n))
+    return spaces.Box(action.low, action.high, dtype=np.float32)
 
 
 class SyntheticBandit:
@@ -18,7 +27,8 @@ class SyntheticBandit:
 
     The contextual-bandit form of Liesen et al. (2024), with a bounded state: networks see unit coordinates
     u in [-1, 1]^O, and an observation is centre + reach * u, so no observation can leave the declared box.
-    Its optimal policy is known in closed form, argmax_a r(s, a); see `preferences`.
+    What an action costs is `payoff`'s to say. Its optimal policy is known in closed form, argmax_a r(s, a) for Discrete
+    actions and the vertex of a quadratic for a Box; see `best_action`.
 
     It pays in advantage form, r(s, a) - max_b r(s, b), bounded by a tanh: the best action earns 0 in every state, a
     wrong one never less than -height.reward. Gaussian luck of deviation noise.reward comes on top. All three are for
@@ -26,20 +36,27 @@ class SyntheticBandit:
     difference between states, or its critic's errors, until the policy is lost: luck is no direction to follow. And
     one dear mistake after a long calm throws an adaptive optimizer far off: no mistake is dear.
 
-    Parameters: start.* (latent -> O), reward.* (O -> A), noise.reward and height.reward [P, 1], positive.
+    Parameters: start.* (latent -> O), reward.* (O -> K), noise.reward and height.reward [P, 1], positive.
     State u [P, N, O].
     """
 
     name: ClassVar[str] = "bandit"
 
-    def __init__(self, real: Spaces, reach: Tensor, centre: Tensor, hidden: int = 32, latent: int = 4,
-                 activation: str = "tanh") -> None:  # fmt: skip
-        """`real` is the target task's spaces; reach and centre [O] span the box that observations live in."""
-        if not isinstance(real.action, spaces.Discrete):
-            raise ValueError(f"a synthetic {self.name} needs Discrete actions, got {real.action}")
+    def __init__(
+        self,
+        action: spaces.Discrete | spaces.Box,
+        reach: Tensor,
+        centre: Tensor,
+        hidden: int = 32,
+        latent: int = 4,
+        activation: str = "tanh",
+    ) -> None:
+        """`action` is the target task's action space; reach and centre [O] span the box that observations live in."""
+        self.payoff = payoff_of(action)
         self.reach, self.centre = reach.float(), centre.float()
         low, high = (self.centre + sign * self.reach for sign in (-1, 1))
-        self.spaces = Spaces(spaces.Box(low.cpu().numpy(), high.cpu().numpy()), spaces.Discrete(int(real.action.n)))
+        box = spaces.Box(low.cpu().numpy(), high.cpu().numpy())
+        self.spaces = Spaces(box, own(action))
         self.hidden, self.latent, self.activation = hidden, latent, activation
 
     @property
@@ -47,16 +64,10 @@ class SyntheticBandit:
         """O."""
         return len(self.reach)
 
-    @property
-    def choices(self) -> int:
-        """A."""
-        assert isinstance(self.spaces.action, spaces.Discrete)
-        return int(self.spaces.action.n)
-
     def init(self, generator: torch.Generator, population: int) -> Params:
         """Random networks, leaves [P, ...]."""
         start = (self.latent, self.hidden, self.observation_size)
-        reward = (self.observation_size, self.hidden, self.choices)
+        reward = (self.observation_size, self.hidden, self.payoff.outputs)
         return {
             **prefixed("start", init_uniform(generator, population, start)),
             **prefixed("reward", init_uniform(generator, population, reward)),
@@ -75,34 +86,33 @@ class SyntheticBandit:
         return torch.addcmul(self.centre, state["u"], self.reach)
 
     def preferences(self, params: Params, u: Tensor) -> Tensor:
-        """r(s, a) of every action in unit states u [P, N, O]: [P, N, A]."""
+        """What the reward network says in unit states u [P, N, O]: [P, N, K]."""
         return mlp(part(params, "reward"), u, self.activation)
 
     def step(
         self, params: Params, state: State, action: Tensor, generator: torch.Generator | None = None
     ) -> tuple[State, Outcome]:
-        """Pays for action [P, N] and ends; the state stays where it was."""
-        ended = torch.ones_like(action, dtype=torch.bool)
-        return state, Outcome(self.observe(params, state), self.pay(params, state, action, generator), ended)
+        """Pays for action [P, N] or [P, N, A] and ends; the state stays where it was."""
+        paid = self.pay(params, state, action, generator)
+        return state, Outcome(self.observe(params, state), paid, torch.ones_like(paid, dtype=torch.bool))
 
     def pay(self, params: Params, state: State, action: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Bounded advantage of action [P, N], and luck; without a generator, what is expected: [P, N]."""
-        paid = self.advantages(params, state["u"]).gather(-1, action[..., None])[..., 0]
+        """Bounded advantage of actions, and luck; without a generator, what is expected: [P, N]."""
+        height = params["height.reward"]  # [P, 1]
+        paid = -height * (self.payoff.loss(self.preferences(params, state["u"]), action) / height).tanh()
         if generator is None:
             return paid
         luck = torch.randn(paid.shape, generator=generator, device=paid.device)
         return torch.addcmul(paid, params["noise.reward"].clamp(min=0), luck)
 
-    def advantages(self, params: Params, u: Tensor) -> Tensor:
-        """What is expected for every action in unit states u [P, N, O], between -height and 0: [P, N, A]."""
-        every = self.preferences(params, u)
-        height = params["height.reward"][..., None]  # [P, 1, 1]
-        return height * ((every - every.amax(-1, keepdim=True)) / height).tanh()
+    def regret(self, params: Params, u: Tensor) -> Tensor:
+        """What a random action costs on average in unit states u [P, N, O]: [P, N]."""
+        return self.payoff.mean_loss(self.preferences(params, u), params["height.reward"][..., None])
 
     def unit(self, observation: Tensor) -> Tensor:
         """Unit coordinates of real observations [P, N, O], clamped to the box."""
         return ((observation - self.centre) / self.reach).clamp(-1, 1)
 
     def best_action(self, params: Params, observation: Tensor) -> Tensor:
-        """This world's own optimal policy on any observations [P, N, O]: int64 [P, N]."""
-        return self.preferences(params, (observation - self.centre) / self.reach).argmax(-1)
+        """This world's own optimal policy on any observations [P, N, O]: [P, N] or [P, N, A]."""
+        return self.payoff.best(self.preferences(params, (observation - self.centre) / self.reach))

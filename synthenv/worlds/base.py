@@ -9,7 +9,7 @@ Letters: P population members, N episodes in parallel, O observation size, A act
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from gymnasium import spaces
@@ -72,7 +72,10 @@ class World(Protocol):
 class RealTask(World, Protocol):
     """A world that is worth something by itself: what synthetic environments are made for."""
 
-    name: ClassVar[str]
-    """Gymnasium id of the task whose steps it repeats."""
-    horizon: ClassVar[int]
-    """Steps after which Gymnasium truncates an episode."""
+    @property
+    def name(self) -> str:
+        """Gymnasium id of the task whose steps it repeats; a class attribute will do."""
+
+    @property
+    def horizon(self) -> int:
+        """Steps after which Gymnasium truncates an episode."""

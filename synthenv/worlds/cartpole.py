@@ -11,14 +11,14 @@ from gymnasium import spaces
 from torch import Tensor
 
 from synthenv.worlds.base import Outcome, Params, Spaces, State
+from synthenv.worlds.physics import Physics
 
 
-class CartPole:
+class CartPole(Physics):
     """Pole on a cart, pushed left or right.
 
     Barto, Sutton, Anderson (1983); constants of Gymnasium CartPole-v1, whose every step it repeats.
     State x [P, N, 4]: position m, velocity m/s, angle rad from upright, spin rad/s.
-    float64 states follow Gymnasium to rounding; float32, the default, is for speed.
     """
 
     name: ClassVar[str] = "CartPole-v1"
@@ -33,16 +33,9 @@ class CartPole:
     }
 
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
-        self.dtype = dtype
+        super().__init__(dtype)
         reach = np.array([2 * self.TRACK, np.inf, 2 * self.LEAN, np.inf], dtype=np.float32)
         self.spaces = Spaces(spaces.Box(-reach, reach, dtype=np.float32), spaces.Discrete(2))
-
-    def init(self, generator: torch.Generator, population: int) -> Params:
-        """Gymnasium's constants for every member, leaves [P]."""
-        return {
-            name: torch.full((population,), value, dtype=self.dtype, device=generator.device)
-            for name, value in self.CONSTANTS.items()
-        }
 
     def reset(self, params: Params, generator: torch.Generator, n: int) -> State:
         """Uniform in +-0.05, x [P, N, 4]."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from synthenv.nets import init_uniform, mlp
+from synthenv.nets import init_uniform
 from synthenv.tree import part, prefixed
 from synthenv.worlds.bandit import SyntheticBandit
 from synthenv.worlds.base import Outcome, Params, State
@@ -20,31 +20,28 @@ class SyntheticMDP(SyntheticBandit):
     every discount, horizon and dynamics, and the optimal policy is the bandit's. Ending costs cost.end besides: an
     agent that does not act well yet expects a negative future, and would otherwise learn to end it.
 
-    Parameters: the bandit's, noise included; transition.* (O -> A * (O + 1)): per action, the change of u and a logit
-    of the end; cost.end [P, 1], never negative.
+    Parameters: the bandit's, noise included; transition.*, which foresees the change of u and a logit of the end as
+    `payoff` arranges them; cost.end [P, 1], never negative.
     """
 
     name: ClassVar[str] = "mdp"
 
     def init(self, generator: torch.Generator, population: int) -> Params:
         """Random networks, leaves [P, ...]."""
-        sizes = (self.observation_size, self.hidden, self.choices * (self.observation_size + 1))
+        sizes = self.payoff.transition(self.observation_size, self.hidden)
         transition = init_uniform(generator, population, sizes)
         cost = torch.zeros((population, 1), device=generator.device)
         return {**super().init(generator, population), **prefixed("transition", transition), "cost.end": cost}
 
     def predict(self, params: Params, u: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Next unit state before clamping [P, N, O] and logit of the end [P, N], for u [P, N, O], action [P, N]."""
-        every = mlp(part(params, "transition"), u, self.activation)
-        every = every.unflatten(-1, (self.choices, self.observation_size + 1))  # [P, N, A, O+1]
-        index = action[..., None, None].expand(*action.shape, 1, self.observation_size + 1)
-        chosen = every.gather(-2, index)[..., 0, :]  # [P, N, O+1]
-        return u + chosen[..., :-1], chosen[..., -1]
+        """Next unit state before clamping [P, N, O] and logit of the end [P, N], for u [P, N, O] and actions."""
+        foreseen = self.payoff.foresee(part(params, "transition"), u, action, self.activation)  # [P, N, O+1]
+        return u + foreseen[..., :-1], foreseen[..., -1]
 
     def step(
         self, params: Params, state: State, action: Tensor, generator: torch.Generator | None = None
     ) -> tuple[State, Outcome]:
-        """One step; action [P, N]; the next state is kept inside the box."""
+        """One step with actions [P, N] or [P, N, A]; the next state is kept inside the box."""
         paid = self.pay(params, state, action, generator)
         following, end = self.predict(params, state["u"], action)
         state, ended = {"u": following.clamp(-1, 1)}, end > 0

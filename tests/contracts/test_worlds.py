@@ -1,59 +1,86 @@
 """What every world in the catalogue promises.
 
-A world that takes the spaces of a real task is made for CartPole; the others take nothing. Members get different
-parameters, so that one that answers for another is found out.
+Real tasks take nothing; synthetic forms take a task's action space, and are tried with both kinds. Members get
+different parameters, so that one that answers for another is found out.
 """
 
-import inspect
 import random
 
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from synthenv import catalogue, rollout, worlds
 from synthenv.tree import take
+from synthenv.worlds.payoff import payoff_of
 
 POPULATION, N, LENGTH = 3, 5, 30
-REAL = worlds.named("CartPole-v1")().spaces
+ACTIONS = {
+    "choices": spaces.Discrete(2),
+    "box": spaces.Box(np.array([-2, 0], dtype=np.float32), np.array([2, 1], dtype=np.float32)),
+}
 
 
-def made(kind: type):
-    """A world of `kind`."""
-    if "real" not in inspect.signature(kind).parameters:
+def every_kind():
+    """What can be made, by name: real tasks with no action space, forms with one of each."""
+    for name, kind in sorted(catalogue.names("synthenv.worlds").items()):
+        if name in worlds.targets():
+            yield name, (kind, None)
+        else:
+            yield from ((f"{name} of {what}", (kind, action)) for what, action in ACTIONS.items())
+
+
+KINDS = dict(every_kind())
+
+
+def made(name: str, device: str = "cpu"):
+    """A world; a form lives where its box does."""
+    kind, action = KINDS[name]
+    if action is None:
         return kind()
-    return kind(REAL, torch.tensor([2.4, 3.0, 0.3, 3.0]), torch.tensor([0.0, 0.1, 0.2, 0.3]))
+    reach, centre = torch.tensor([2.4, 3.0, 0.3, 3.0]), torch.tensor([0.0, 0.1, 0.2, 0.3])
+    return kind(action, reach.to(device), centre.to(device))
 
 
-WORLDS = sorted(catalogue.names("synthenv.worlds").items())
-pytestmark = pytest.mark.parametrize("world", [made(kind) for _, kind in WORLDS], ids=[name for name, _ in WORLDS])
+pytestmark = pytest.mark.parametrize("name", KINDS)
+
+
+@pytest.fixture
+def world(name):
+    return made(name)
 
 
 def seeded(seed: int = 0, device: str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
+def shifted(leaf, shift):
+    """A leaf changed by `shift` of its own size, or by `shift` itself where it is zero."""
+    size = leaf.abs().amax()
+    return leaf + shift * torch.where(size > 0, size, 1)
+
+
 def params_of(world, device: str = "cpu"):
     """Parameters that differ between members in every leaf."""
     shift = torch.tensor([0.0, 0.1, 0.2], device=device)
     fresh = world.init(seeded(device=device), POPULATION)
-    return {name: leaf + shift.reshape(-1, *[1] * (leaf.dim() - 1)) for name, leaf in fresh.items()}
+    return {name: shifted(leaf, shift.reshape(-1, *[1] * (leaf.dim() - 1))) for name, leaf in fresh.items()}
 
 
 def any_action(world, seed: int = 2):
-    """Random actions [P, N]."""
-    return torch.randint(0, int(world.spaces.action.n), (POPULATION, N), generator=seeded(seed))
+    """Random actions, [P, N] or [P, N, A]."""
+    return payoff_of(world.spaces.action).random((POPULATION, N), seeded(seed))
 
 
 def walk(world, params, seed: int = 1, device: str = "cpu") -> rollout.Steps:
     """Random actions for LENGTH steps, episodes restarted as they end."""
-    generator = seeded(seed, device)
-    size = int(world.spaces.action.n)
+    payoff, generator = payoff_of(world.spaces.action), seeded(seed, device)
+    episodes = rollout.begin(world, params, generator, N)
 
     def act(observation, generator):
-        return torch.randint(0, size, observation.shape[:2], generator=generator, device=observation.device)
+        return payoff.random(observation.shape[:2], generator)
 
-    episodes = rollout.begin(world, params, generator, N)
     return rollout.collect(world, params, act, episodes, LENGTH, generator, 9)[0]
 
 
@@ -80,7 +107,7 @@ def test_members_do_not_interact(world):
         torch.testing.assert_close(world.observe(take(params, p), take(state, p))[0], world.observe(params, state)[p])
         touched = {name: leaf.clone() for name, leaf in params.items()}
         for leaf in touched.values():
-            leaf[p] += 0.3
+            leaf[p] = shifted(leaf[p], 0.3)
         others = [q for q in range(POPULATION) if q != p]
         _, changed = world.step(touched, state, action)
         assert equal([leaf[others] for leaf in changed], [leaf[others] for leaf in outcome])
@@ -105,10 +132,11 @@ def test_repeats_itself_under_a_generator(world):
     assert equal(first.values(), again.values())
 
 
-def test_episodes_begin_differently(world):
+def test_episodes_begin_differently_or_all_alike(world):
+    """A maze has one start; where starts are drawn, no two are the same, and another generator draws others."""
     params = params_of(world)
-    observed = world.observe(params, world.reset(params, seeded(1), N)).flatten(0, 1)
-    assert len(observed.unique(dim=0)) == POPULATION * N
+    observed = [world.observe(params, world.reset(params, seeded(seed), N)).flatten(0, 1) for seed in (1, 2)]
+    assert len(torch.cat(observed).unique(dim=0)) in (1, 2 * POPULATION * N)
 
 
 def test_leaves_global_generators_alone(world):
@@ -131,13 +159,14 @@ def test_changes_nothing_in_place(world):
 @pytest.mark.parametrize(
     "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 )
-def test_shapes_dtypes_and_device(world, device):
+def test_shapes_dtypes_and_device(name, device):
+    world = made(name, device)
     params = params_of(world, device)
     steps = walk(world, params, device=device)
-    size = world.spaces.observation.shape[0]
+    size, action = world.spaces.observation.shape[0], world.spaces.action
     expected = {
         "observation": ((POPULATION, LENGTH, N, size), torch.float32),
-        "action": ((POPULATION, LENGTH, N), torch.int64),
+        "action": ((POPULATION, LENGTH, N, *action.shape), torch.int64 if action.shape == () else torch.float32),
         "reward": ((POPULATION, LENGTH, N), torch.float32),
         "terminated": ((POPULATION, LENGTH, N), torch.bool),
         "truncated": ((POPULATION, LENGTH, N), torch.bool),
@@ -160,7 +189,7 @@ def test_what_it_shows_is_finite_and_in_the_declared_space(world):
         assert seen.isfinite().all()
         assert ((seen >= low) & (seen <= high)).all()
     assert steps.reward.isfinite().all()
-    assert len(steps.observation.flatten(0, 2).unique(dim=0)) > LENGTH, "a world that stands still shows little"
+    assert len(steps.observation.flatten(0, 2).unique(dim=0)) > N, "a world that stands still shows little"
 
 
 def test_starts_from_any_number_of_members_and_episodes(world):
@@ -168,5 +197,5 @@ def test_starts_from_any_number_of_members_and_episodes(world):
         params = world.init(seeded(), population)
         state = world.reset(params, seeded(1), n)
         assert {leaf.shape[:2] for leaf in state.values()} == {(population, n)}
-        _, outcome = world.step(params, state, torch.zeros((population, n), dtype=torch.long))
+        _, outcome = world.step(params, state, payoff_of(world.spaces.action).random((population, n), seeded(2)))
         assert outcome.observation.shape[:2] == outcome.reward.shape == outcome.terminated.shape == (population, n)

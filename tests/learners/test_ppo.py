@@ -5,11 +5,10 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from synthenv import learners, worlds
+from synthenv import learners
 from tests.learners import sb3_twin
-from tests.probes import experience
+from tests.probes import CARTPOLES, experience
 
-SPACES = worlds.real("CartPole-v1").spaces
 STRUCTURE = ("epochs", "batch")
 
 
@@ -18,12 +17,13 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def test_defaults_are_theirs():
-    sb3_twin.check_defaults(learners.named("ppo", SPACES), PPO, "n_steps", STRUCTURE)
+    sb3_twin.check_defaults(learners.named("ppo", CARTPOLES[0].spaces), PPO, "n_steps", STRUCTURE)
 
 
 @pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
 @pytest.mark.parametrize("batch", [40, 16, 13], ids=["whole", "smaller-last", "lone-last"])
-def test_updates_are_theirs(monkeypatch, batch):
+@pytest.mark.parametrize(("world", "own"), sb3_twin.ON_POLICY)
+def test_updates_are_theirs(monkeypatch, world, own, batch):
     """Twice; rates are high enough for ratios to be clipped. A lone row has no spread to be divided by."""
     given = {
         "rate": torch.tensor([3e-4, 1e-2, 3e-3]),
@@ -33,9 +33,10 @@ def test_updates_are_theirs(monkeypatch, batch):
         "entropy": torch.tensor([0.0, 0.1, 0.5]),
         "value": torch.tensor([0.5, 0.2, 1.0]),
         "max_norm": torch.tensor([0.5, 0.1, 1e3]),
+        **own,
     }
     length, envs = 20, 2
-    learner = learners.named("ppo", SPACES, envs=envs, length=length, batch=batch, epochs=4)
+    learner = learners.named("ppo", world.spaces, envs=envs, length=length, batch=batch, epochs=4)
 
     def same_minibatches(seed: int) -> None:
         generator = seeded(seed)
@@ -47,5 +48,5 @@ def test_updates_are_theirs(monkeypatch, batch):
 
         monkeypatch.setattr(np.random, "permutation", permutation)
 
-    batches = [experience(3, length, envs, seed) for seed in range(2)]
+    batches = [experience(3, length, envs, seed, world) for seed in range(2)]
     sb3_twin.check_on_policy(learner, PPO, given, batches, STRUCTURE, same_minibatches)

@@ -24,6 +24,30 @@ def test_ids_tell_form_and_task():
     assert default_recipe("CartPole-v1", "mdp").id == "Synth-CartPole-v0"
 
 
+@pytest.mark.parametrize("form", ["bandit", "mdp"])
+def test_somebody_elses_task_has_one_too(form):
+    """The module it comes from is no part of the name."""
+    target = "tests.own_task:Swing-v0"
+    recipe = default_recipe(target, form)
+    check(recipe)
+    assert (recipe.target, recipe.form) == (target, form)
+    assert recipe.id == {"bandit": "SynthBandit-Swing-v0", "mdp": "Synth-Swing-v0"}[form]
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [("ALE/Pong-v5", "Pong"), ("mine:lab/Reach", "Reach"), ("Two-v-Two-v1", "Two-v-Two"), ("a.b:c/D-v12", "D")],
+)
+def test_ids_have_neither_module_nor_namespace_nor_the_tasks_version(monkeypatch, target, name):
+    monkeypatch.setattr(worlds, "real", lambda _: worlds.named("CartPole-v1")())
+    assert default_recipe(target, "mdp").id == f"Synth-{name}-v0"
+
+
+def test_what_cannot_be_a_target_has_none():
+    with pytest.raises(ValueError, match="Blackjack-v1 has no time limit"):
+        default_recipe("Blackjack-v1", "bandit")
+
+
 def test_names_the_nearest_target():
     with pytest.raises(ValueError, match="no real task is called 'CartPoll-v1'; did you mean 'CartPole-v1'"):
         default_recipe("CartPoll-v1", "mdp")

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from synthenv.meta import states
 from synthenv.meta.dynamics import calibrated, fit_transition
+from synthenv.recipe import StatesStage
 from synthenv.tree import part, prefixed
 from tests.meta import toys
 
@@ -113,3 +115,46 @@ def test_the_world_steps_as_the_network_says(world, transition):
     state, outcome = world.step(params, {"u": seen["observation"][None]}, seen["action"][None])
     torch.testing.assert_close(state["u"][0], following.clamp(-1, 1))
     assert torch.equal(outcome.terminated[0], ends)
+
+
+def in_units(world, walk):
+    return {**walk, **{name: world.unit(walk[name]) for name in ("observation", "following")}}
+
+
+@pytest.fixture(scope="module")
+def steered():
+    """A synthetic pendulum."""
+    return toys.world("mdp", target="Pendulum-v1", hidden=32)
+
+
+def test_learns_the_pendulum_and_what_torque_does_to_it(steered):
+    """From real steps; unseen ones, and what twice the torque would do, say whether it has."""
+    params, stage = steered.init(seeded(), 1), StatesStage(episodes=20)
+    walks = [states.visit(toys.PENDULUM, steered, params, stage, seeded(seed))[0] for seed in (0, 1)]
+    seen, unseen = (in_units(steered, walk) for walk in walks)
+    fitted, facts = fit_transition(steered, part(params, "transition"), seen, 800, seeded())
+    following, ends = guess(steered, fitted, unseen)
+    left = (following - unseen["following"]).var(0) / (unseen["following"] - unseen["observation"]).var(0)
+    assert (left < 0.1).all()
+    assert facts["change_r2"] == pytest.approx(1 - left.mean().item(), abs=0.03)
+    assert not ends.any()
+    assert facts["end_recall"] == facts["end_precision"] == 0
+    calm = unseen["observation"] * torch.tensor([1.0, 1.0, 0.5])  # spin is clipped at its limit
+    pulled, pushed = (
+        guess(steered, fitted, {"observation": calm, "action": torch.full((len(calm), 1), torque)})[0][:, 2]
+        for torque in (-2.0, 2.0)
+    )
+    gained = steered.reach[2] * (pushed - pulled).mean()
+    assert gained.item() == pytest.approx(4 * 3 * 0.05, rel=0.15), "3 torque / (mass length^2) a second"
+
+
+@pytest.mark.parametrize("ending", [0.9, 0.0])
+def test_as_many_steps_of_a_box_end_as_really_did(steered, ending):
+    """One logit for all actions, so one bias is shifted."""
+    transition = part(steered.init(seeded(), 1), "transition")
+    u = 2 * torch.rand((M, 3), generator=seeded(1)) - 1
+    action = steered.payoff.random((1, M), seeded(2))[0]
+    seen = {"observation": u, "following": u, "action": action, "terminated": u[:, 0] > ending}
+    shifted = calibrated(transition, steered, seen)
+    assert (shifted["b1"] != transition["b1"]).flatten().tolist() == [False, False, False, True]
+    assert abs(int(guess(steered, shifted, seen)[1].sum()) - int(seen["terminated"].sum())) <= 1

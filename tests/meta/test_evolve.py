@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from synthenv import artifact, rollout, worlds
-from synthenv.meta import evolve, states
+from synthenv.gym import synthetic
+from synthenv.meta import dynamics, evolve, states
 from synthenv.meta.run import CHECKPOINT, read_checkpoint
-from synthenv.recipe import Exam, Inner, Search, digest
+from synthenv.recipe import Exam, Inner, InnerStage, Search, StatesStage, digest
 from synthenv.seeding import generator
 from tests.meta import toys, victim
 
@@ -29,9 +30,9 @@ def made(recipe, folder, **options):
     return evolve(recipe, folder / "env", run_folder=folder / "run", **{"workers": 1, "progress": False, **options})
 
 
-def without(form, *stages, **changes):
+def without(case, *stages, **changes):
     """The tiny recipe with some stages switched off, and no exam."""
-    recipe = toys.recipe(form, exam=Exam(agents=0), **changes)
+    recipe = toys.recipe(*case, exam=Exam(agents=0), **changes)
     return replace(recipe, **{stage: replace(getattr(recipe, stage), enabled=False) for stage in stages})
 
 
@@ -55,21 +56,31 @@ def different(one, other):
     return {name.split(".")[0] for name, leaf in one.items() if not torch.equal(leaf, other[name])}
 
 
-@pytest.fixture(scope="module", params=["bandit", "mdp"])
-def form(request):
+CASES = [(form, target) for target in ("CartPole-v1", "Pendulum-v1") for form in ("bandit", "mdp")]
+CARTPOLE, MDP = CASES[:2]
+
+
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def case(request):
+    """A form, and a target: one of choices, one of numbers that never ends."""
     return request.param
 
 
 @pytest.fixture(scope="module")
-def straight(form, tmp_path_factory):
+def form(case):
+    return case[0]
+
+
+@pytest.fixture(scope="module")
+def straight(case, tmp_path_factory):
     """The folder of a run that nothing disturbed."""
-    folder = tmp_path_factory.mktemp(form)
-    made(toys.recipe(form), folder)
+    folder = tmp_path_factory.mktemp("straight")
+    made(toys.recipe(*case), folder)
     return folder
 
 
-def test_an_artifact_and_its_record(form, straight):
-    found, recipe = artifact.load(straight / "env"), toys.recipe(form)
+def test_an_artifact_and_its_record(case, form, straight):
+    found, recipe = artifact.load(straight / "env"), toys.recipe(*case)
     assert found.recipe == recipe
     assert list(found.card["stages"]) == STAGES[form]
     ledger, tensors = read_checkpoint(straight / "run" / CHECKPOINT, digest(recipe))
@@ -81,56 +92,60 @@ def test_an_artifact_and_its_record(form, straight):
     assert 0 < found.card["seconds"] < 60
     assert facts(straight)["exam"]["a2c-200"]["n"] == 2
     weights = {name: leaf for name, leaf in found.weights.items() if name not in ("centre", "reach")}
-    for name, leaf in toys.world(form).init(generator(0), 1).items():
+    for name, leaf in toys.world(*case).init(generator(0), 1).items():
         assert weights.pop(name).shape == leaf.shape, name
     assert not weights
 
 
 def test_what_was_evolved_can_be_played(form, straight):
     found = artifact.load(straight / "env")
-    world = worlds.synthetic(found.recipe, found.weights["centre"][0], found.weights["reach"][0])
+    world, params = synthetic(found)
 
     def act(observation, generator):
-        return torch.randint(2, observation.shape[:2], generator=generator)
+        return world.payoff.random(observation.shape[:2], generator)
 
     luck = generator(5)
-    begun = rollout.begin(world, found.weights, luck, 20)
-    steps, _ = rollout.collect(world, found.weights, act, begun, 50, luck, found.recipe.time_limit)
+    begun = rollout.begin(world, params, luck, 20)
+    steps, _ = rollout.collect(world, params, act, begun, 50, luck, found.recipe.time_limit)
     box = found.card["spaces"]["observation"]
     assert (steps.observation >= torch.tensor(box["low"])).all()
     assert (steps.observation <= torch.tensor(box["high"])).all()
     assert steps.terminated.all() == (form == "bandit")
 
 
-def test_the_price_is_what_was_spent_on_the_real_task(form, tmp_path):
-    """64 random walks of 50 steps to look around, the searches, and 4 greedy episodes of 500 steps; no exam."""
-    look, seen = 64 * 50, 4 * 500
-    assert made(without(form, "greedy", "inner"), tmp_path / "none").card["real_steps"] == look + seen
-    greedy = made(without(form, "inner"), tmp_path / "greedy").card["real_steps"] - look - seen
-    assert 8 * 3 * 8 <= greedy <= 8 * 3 * 500, "24 episodes; none is shorter than 8 steps"
-    whole = made(without(form), tmp_path / "whole").card["real_steps"]
+def test_the_price_is_what_was_spent_on_the_real_task(case, tmp_path):
+    """64 random walks of 50 steps to look around, the searches, and 4 greedy episodes of full length; no exam."""
+    horizon = worlds.real(case[1]).horizon
+    shortest = 8 if case[1] == "CartPole-v1" else horizon
+    look, seen = 64 * 50, 4 * horizon
+    assert made(without(case, "greedy", "inner"), tmp_path / "none").card["real_steps"] == look + seen
+    greedy = made(without(case, "inner"), tmp_path / "greedy").card["real_steps"] - look - seen
+    assert 8 * 3 * shortest <= greedy <= 8 * 3 * horizon, "24 episodes"
+    whole = made(without(case), tmp_path / "whole").card["real_steps"]
     inner = whole - look - seen - greedy
-    assert 4 * 2 * 2 * 8 <= inner <= 4 * 2 * 2 * 500, "2 generations of 4 candidates with 2 agents"
-    examined = made(toys.recipe(form), tmp_path / "examined")
+    assert 4 * 2 * 2 * shortest <= inner <= 4 * 2 * 2 * horizon, "2 generations of 4 candidates with 2 agents"
+    examined = made(toys.recipe(*case), tmp_path / "examined")
     assert examined.card["real_steps"] == whole
     assert examined.card["exam"]
 
 
-def test_all_randomness_follows_from_the_seed(form, straight, tmp_path):
-    made(toys.recipe(form), tmp_path / "again")
+def test_all_randomness_follows_from_the_seed(case, form, straight, tmp_path):
+    made(toys.recipe(*case), tmp_path / "again")
     assert model(tmp_path / "again") == model(straight)
     assert facts(tmp_path / "again") == facts(straight)
-    other = made(toys.recipe(form, seed=1), tmp_path / "other").weights
+    other = made(toys.recipe(*case, seed=1), tmp_path / "other").weights
     learned = different(artifact.load(straight / "env").weights, other)
     assert learned == {"start", "reward", "centre", "reach", *(("transition", "cost") if form == "mdp" else ())}
 
 
-def test_with_all_stages_off_nothing_is_learned(form, tmp_path):
-    recipe = without(form, "greedy", "states", "dynamics", "inner")
+def test_with_all_stages_off_nothing_is_learned(case, form, tmp_path):
+    recipe = without(case, "greedy", "states", "dynamics", "inner")
     found = made(recipe, tmp_path)
     assert list(found.card["stages"]) == ["look", "seen"]
-    box, _, _ = states.random_box(toys.CARTPOLE, generator(0, "look"))
-    begun = worlds.synthetic(recipe, box["centre"], box["reach"]).init(generator(0, "init"), 1)
+    real = worlds.real(case[1])
+    box, _, _ = states.random_box(real, generator(0, "look"))
+    world = worlds.synthetic(recipe, real.spaces.action, box["centre"], box["reach"])
+    begun = world.init(generator(0, "init"), 1)
     assert found.weights.keys() == {*begun, "centre", "reach"}
     assert all(torch.equal(found.weights[name], leaf) for name, leaf in begun.items())
     assert torch.equal(found.weights["centre"][0], box["centre"])
@@ -138,55 +153,94 @@ def test_with_all_stages_off_nothing_is_learned(form, tmp_path):
     assert found.card["exam"] == {}
 
 
-def test_each_stage_changes_its_own(form, tmp_path):
+def test_each_stage_changes_its_own(case, form, tmp_path):
     """Switched on one after the other; what a stage does not own stays bit for bit."""
     off = ["greedy", "states", "dynamics", "inner"]
-    nothing = made(without(form, *off), tmp_path / "nothing").weights
-    greedy = made(without(form, *off[1:]), tmp_path / "greedy").weights
+    nothing = made(without(case, *off), tmp_path / "nothing").weights
+    greedy = made(without(case, *off[1:]), tmp_path / "greedy").weights
     assert different(nothing, greedy) == {"reward"}
-    taught = made(without(form, *off[2:]), tmp_path / "states").weights
+    taught = made(without(case, *off[2:]), tmp_path / "states").weights
     assert {"start", "reward", "noise", "centre", "reach"} <= different(greedy, taught)
     assert not {"transition", "cost"} & different(greedy, taught)
     assert (taught["reach"] > greedy["reach"]).all()
-    moving = made(without(form, *off[3:]), tmp_path / "dynamics").weights
+    moving = made(without(case, *off[3:]), tmp_path / "dynamics").weights
     assert different(taught, moving) == ({"transition", "cost"} if form == "mdp" else set())
-    recipe = without(form)
+    recipe = without(case)
     for parts in (("start",), ("reward", "noise")):
         inner = made(replace(recipe, inner=replace(recipe.inner, parts=parts)), tmp_path / "-".join(parts)).weights
         assert different(moving, inner) == set(parts)
 
 
+def test_the_box_is_as_wide_as_it_always_was(straight):
+    """To the last bit, as the environments that have shipped: numbers first, then the numbers and what was seen."""
+    _, tensors = read_checkpoint(straight / "run" / CHECKPOINT, digest(artifact.load(straight / "env").recipe))
+    found = artifact.load(straight / "env")
+    centre, far = states.extent(tensors["seen.observation"])
+    stage = found.recipe.states
+    assert torch.equal(found.weights["centre"][0], centre)
+    assert torch.equal(found.weights["reach"][0], stage.reach * stage.widen * far)
+
+
+def test_dimensions_are_widened_to_the_floor(case, form, tmp_path, monkeypatch):
+    """Where states are taught and dynamics learned, the far end of each is 1 / reach; graded ones lie further in."""
+    shown = []
+
+    def watched(fit):
+        def fitted(synthetic, network, seen, *rest):
+            shown.append(seen if torch.is_tensor(seen) else seen["observation"])
+            return fit(synthetic, network, seen, *rest)
+
+        return fitted
+
+    monkeypatch.setattr(states, "fit_start", watched(states.fit_start))
+    monkeypatch.setattr(dynamics, "fit_transition", watched(dynamics.fit_transition))
+    stage = StatesStage(episodes=4, updates=2, reach=1.25, widen=1.5, floor=5.0)
+    found = made(without(case, "greedy", "inner", states=stage), tmp_path / "whole").weights
+    assert len(shown) == (2 if form == "mdp" else 1)
+    for u in shown:
+        torch.testing.assert_close(u.abs().quantile(states.FAR, 0), 0.8 * torch.ones_like(u[0]))
+    assert (found["reach"] > 1.25 * 5.0 * 0.999).all()
+    whole, *learned = shown
+    shown.clear()
+    again = made(without(case, "greedy", "inner", states=replace(stage, graded=True)), tmp_path / "graded").weights
+    assert torch.equal(again["reach"], found["reach"])
+    assert all(map(torch.equal, shown[1:], learned)), "dynamics are those of the whole box"
+    share = shown[0] / whole
+    assert ((share > 0) & (share < 1 + 1e-4)).all()
+    assert (share[:, :2].std(0) > 0.1).all()
+
+
 def test_dynamics_do_not_need_widened_states(tmp_path):
     """Without stage 2 they are learned in the first box, whose edge a greedy policy may leave."""
-    found = made(without("mdp", "states", "inner"), tmp_path)
+    found = made(without(MDP, "states", "inner"), tmp_path)
     assert list(found.card["stages"]) == ["look", "greedy", "seen", "dynamics"]
-    nothing = made(without("mdp", "states", "dynamics", "inner"), tmp_path / "nothing").weights
+    nothing = made(without(MDP, "states", "dynamics", "inner"), tmp_path / "nothing").weights
     assert different(found.weights, nothing) == {"transition", "cost"}
     assert (found.weights["cost.end"] > 0).all()
 
 
-def test_a_finished_run_is_resumed_for_nothing(form, straight, tmp_path):
-    evolve(toys.recipe(form), tmp_path / "env", run_folder=straight / "run", resume=True, workers=1, progress=False)
+def test_a_finished_run_is_resumed_for_nothing(case, straight, tmp_path):
+    evolve(toys.recipe(*case), tmp_path / "env", run_folder=straight / "run", resume=True, workers=1, progress=False)
     assert model(tmp_path) == model(straight)
     assert facts(tmp_path) == facts(straight)
 
 
-def test_a_folder_with_a_run_is_refused(form, straight, tmp_path):
+def test_a_folder_with_a_run_is_refused(case, straight, tmp_path):
     before = model(straight), (straight / "run" / CHECKPOINT).read_bytes()
     with pytest.raises(ValueError, match="holds a run already; resume it, or choose another folder"):
-        made(toys.recipe(form), straight)
+        made(toys.recipe(*case), straight)
     with pytest.raises(ValueError, match="is of another recipe"):
-        made(toys.recipe(form, seed=1), straight, resume=True)
+        made(toys.recipe(*case, seed=1), straight, resume=True)
     assert (model(straight), (straight / "run" / CHECKPOINT).read_bytes()) == before
     with pytest.raises(ValueError, match="nothing to resume"):
-        made(toys.recipe(form), tmp_path, resume=True)
+        made(toys.recipe(*case), tmp_path, resume=True)
     assert not list(tmp_path.iterdir())
 
 
 def test_runs_are_kept_under_their_id_by_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    evolve(without("bandit", "inner"), "env", progress=False)
+    evolve(without(CARTPOLE, "inner"), "env", progress=False)
     assert (tmp_path / "runs" / "Tiny-bandit-v0" / CHECKPOINT).is_file()
     assert artifact.load("env").recipe.id == "Tiny-bandit-v0"
 
@@ -223,6 +277,16 @@ def test_a_bad_recipe_is_refused_before_anything_is_written(tmp_path, wrong, sai
         assert not list(tmp_path.iterdir())
 
 
+def test_loops_of_a_stage_that_is_off_are_nobodys_business(tmp_path):
+    """The default ones have a learner of choices, which the pendulum has none of."""
+    recipe = toys.recipe("bandit", "Pendulum-v1", inner=InnerStage(), exam=Exam(agents=0))
+    with pytest.raises(ValueError, match=r"expected a task with Discrete actions.*dqn has no other policy, try a2c"):
+        made(recipe, tmp_path)
+    made(replace(recipe, inner=InnerStage(enabled=False)), tmp_path)
+    with pytest.raises(ValueError, match="dqn has no other policy"):
+        made(replace(recipe, inner=InnerStage(enabled=False), exam=Exam()), tmp_path / "examined")
+
+
 def test_a_folder_of_something_else_is_refused_before_anything_is_spent(tmp_path):
     (tmp_path / "env").mkdir()
     (tmp_path / "env" / "thesis.tex").write_text("precious")
@@ -231,9 +295,9 @@ def test_a_folder_of_something_else_is_refused_before_anything_is_spent(tmp_path
     assert [path.name for path in tmp_path.rglob("*")] == ["env", "thesis.tex"]
 
 
-def test_killed_before_every_file_it_writes(form, straight, tmp_path):
+def test_killed_before_every_file_it_writes(case, form, straight, tmp_path):
     """Each session makes one file whole and dies with the next one written but not in place."""
-    recipe, deaths = toys.recipe(form), 0
+    recipe, deaths = toys.recipe(*case), 0
     while not victim.survived(recipe, tmp_path, fatal=2):
         deaths += 1
         assert not (tmp_path / "env").exists()
@@ -244,24 +308,24 @@ def test_killed_before_every_file_it_writes(form, straight, tmp_path):
     assert facts(tmp_path) == facts(straight)
 
 
-def test_killed_before_its_first_file(form, tmp_path):
-    assert not victim.survived(toys.recipe(form), tmp_path, fatal=1)
+def test_killed_before_its_first_file(case, tmp_path):
+    assert not victim.survived(toys.recipe(*case), tmp_path, fatal=1)
     assert not (tmp_path / "run" / CHECKPOINT).exists()
     with pytest.raises(ValueError, match=r"nothing to resume.*start without resume"):
-        made(toys.recipe(form), tmp_path, resume=True)
-    made(without(form, "greedy", "states", "dynamics", "inner"), tmp_path)
+        made(toys.recipe(*case), tmp_path, resume=True)
+    made(without(case, "greedy", "states", "dynamics", "inner"), tmp_path)
 
 
-def test_killed_three_times_at_any_moment(form, straight, tmp_path):
+def test_killed_three_times_at_any_moment(case, straight, tmp_path):
     for _ in range(3):
-        process = victim.begun(toys.recipe(form), tmp_path)
+        process = victim.begun(toys.recipe(*case), tmp_path)
         time.sleep(random.SystemRandom().uniform(0, 0.4))
         process.kill()
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL)
         if (tmp_path / "env").exists():
             artifact.verify(tmp_path / "env")
-    assert victim.survived(toys.recipe(form), tmp_path)
+    assert victim.survived(toys.recipe(*case), tmp_path)
     assert model(tmp_path) == model(straight)
 
 

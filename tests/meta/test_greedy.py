@@ -4,25 +4,35 @@ from dataclasses import replace
 
 import pytest
 import torch
+from gymnasium import spaces
 
-from synthenv import rollout
-from synthenv.meta.greedy import GreedyTask, own_policy, slipping
+from synthenv import rollout, worlds
+from synthenv.meta.greedy import CHUNK, GreedyTask, own_policy, slipping
+from synthenv.recipe import GreedyStage, Search
 from synthenv.tree import part, ravel, shapes, stack, take
+from synthenv.worlds.payoff import payoff_of
 from tests.meta import toys
 
-WORLD = toys.world()
-RIGHT, WRONG = (ravel(part(toys.teaching(WORLD, right), "reward"))[0] for right in (True, False))
-LIKE = shapes(part(WORLD.init(torch.Generator(), 1), "reward"))
+WORLD, CAR = toys.world(), toys.world(target=toys.CAR.name)
+
+
+def flat(world, right: bool = True) -> torch.Tensor:
+    """A reward network that knows what to do, or the contrary: [D]."""
+    return ravel(part(toys.teaching(world, right), "reward"))[0]
+
+
+RIGHT, WRONG = flat(WORLD), flat(WORLD, False)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def task(slips: float = 0.0, episodes: int = 4, seed: int = 0) -> GreedyTask:
-    recipe = toys.recipe(seed=seed)
-    greedy = replace(recipe.greedy, slips=slips, episodes=episodes)
-    return GreedyTask(replace(recipe, greedy=greedy), toys.CARTPOLE, WORLD, LIKE)
+def task(slips: float = 0.0, episodes: int = 4, world=WORLD, real=toys.CARTPOLE, stretch: float = 1.0, **changes):
+    recipe = toys.recipe(target=real.name, **changes)
+    greedy = replace(recipe.greedy, slips=slips, episodes=episodes, stretch=stretch)
+    like = shapes(part(world.init(torch.Generator(), 1), "reward"))
+    return GreedyTask(replace(recipe, greedy=greedy), real, world, like)
 
 
 def test_fitness_is_the_real_return_in_the_order_given():
@@ -30,6 +40,39 @@ def test_fitness_is_the_real_return_in_the_order_given():
     assert fitness[1] == 500
     assert (fitness[[0, 2]] < 15).all()
     assert real_steps == 4 * fitness.sum(), "CartPole pays one a step"
+
+
+def test_numbers_are_tried_out_as_choices_are():
+    """The car that pushes on gets up the hill; the one that brakes pays for the whole time limit."""
+    candidates = torch.stack((flat(CAR, False), flat(CAR)))
+    fitness, real_steps = task(0.1, 2, CAR, toys.CAR).fitness(candidates, 0)
+    assert fitness[0] < 0
+    assert fitness[1] > 85
+    assert 2 * 999 < real_steps < 2 * (999 + 300)
+
+
+def test_time_is_stretched_at_first():
+    """By steps of equal size, to the task's own limit at half of the search."""
+    longer = task(stretch=3.0, greedy=GreedyStage(search=Search(generations=8)))
+    assert [longer.horizon(generation) for generation in range(8)] == [1500, 1250, 1000, 750, 500, 500, 500, 500]
+    assert [task().horizon(generation) for generation in range(4)] == [500] * 4
+    for generation, limit in ((0, 1500), (2, 1000), (5, 500)):
+        fitness, real_steps = longer.fitness(RIGHT[None], generation)
+        assert fitness.tolist() == [limit]
+        assert real_steps == 4 * limit
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_candidates_may_begin_alike(paired):
+    """The same candidate twice: without slips only its starts can make it differ from itself."""
+    fitness, _ = task(episodes=8, paired=paired).fitness(WRONG.repeat(5, 1), 0)
+    assert len(fitness.unique()) == 1 if paired else len(fitness.unique()) > 1
+
+
+def test_a_task_says_how_many_candidates_at_a_time():
+    assert task().chunk == CHUNK
+    own = worlds.real("tests.own_task:QuickSwing-v0")
+    assert replace(task(), real=own).chunk == own.chunk < CHUNK
 
 
 def test_slips_cost_return():
@@ -65,21 +108,24 @@ def test_own_policy_does_what_the_reward_pays_most():
     assert (returns[1] < 15).all()
 
 
-@pytest.mark.parametrize("choices", [2, 3])
-def test_slipping_replaces_a_share_of_each_episodes_actions(choices):
+@pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.Discrete(3), spaces.Box(-2, 2, (2,))], ids=repr)
+def test_slipping_replaces_a_share_of_each_episodes_actions(space):
     share, often = torch.tensor([0.0, 0.25, 1.0]), 6000
-    seen = []
+    payoff, shown, seen = payoff_of(space), torch.zeros(often, 3, 4), []
+    own = torch.ones_like(payoff.random((often, 3), seeded()))  # of a box, a draw is never just that
 
     def always_one(observation, generator):
         seen.append(observation)
-        return torch.ones(observation.shape[:2], dtype=torch.long)
+        return own
 
-    shown = torch.zeros(often, 3, 4)
-    action = slipping(always_one, choices, share)(shown, seeded())
+    action = slipping(always_one, payoff, share)(shown, seeded())
     assert seen == [shown]
-    assert action.dtype == torch.int64
-    others = share * (choices - 1) / choices
-    torch.testing.assert_close((action != 1).float().mean(0), others, rtol=0, atol=0.02)
-    assert sorted(action[:, 2].unique().tolist()) == list(range(choices))
-    alike = slipping(always_one, choices, 0.25)(shown, seeded())
-    torch.testing.assert_close((alike != 1).float().mean(0), others[1].expand(3), rtol=0, atol=0.02)
+    assert (action.dtype, action.shape) == (own.dtype, own.shape)
+    chance = share * (space.n - 1) / space.n if isinstance(space, spaces.Discrete) else share
+    slipped = (action != own).reshape(often, 3, -1)
+    assert torch.equal(slipped.any(-1), slipped.all(-1)), "an action is replaced as a whole"
+    torch.testing.assert_close(slipped[..., 0].float().mean(0), chance, rtol=0, atol=0.02)
+    kinds = action[:, 2].unique().numel()
+    assert kinds == space.n if isinstance(space, spaces.Discrete) else kinds > 0.99 * 2 * often
+    alike = slipping(always_one, payoff, 0.25)(shown, seeded()) != own
+    torch.testing.assert_close(alike.float().mean(0).reshape(3, -1)[:, 0], chance[1].expand(3), rtol=0, atol=0.02)

@@ -21,16 +21,16 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def task(form: str = "bandit", **stage) -> InnerTask:
+def task(form: str = "bandit", real=toys.CARTPOLE, paired: bool = False, **stage) -> InnerTask:
     """A task in which everything evolves."""
-    recipe = toys.recipe(form, inner=InnerStage(**{"agents": 2, "episodes": 3, "loops": (LESSON,), **stage}))
-    world = toys.world(form)
-    return InnerTask(recipe, toys.CARTPOLE, world, {}, shapes(toys.teaching(world)))
+    inner = InnerStage(**{"agents": 2, "episodes": 3, "loops": (LESSON,), **stage})
+    recipe, world = toys.recipe(form, real.name, inner=inner, paired=paired), toys.world(form, real.name)
+    return InnerTask(recipe, real, world, {}, shapes(toys.teaching(world)))
 
 
-def candidates(form: str = "bandit", order=(True, False, True)) -> torch.Tensor:
+def candidates(form: str = "bandit", order=(True, False, True), real=toys.CARTPOLE) -> torch.Tensor:
     """Worlds that teach to balance, or to fall: [P, D]."""
-    return torch.cat([ravel(toys.teaching(toys.world(form), right)) for right in order])
+    return torch.cat([ravel(toys.teaching(toys.world(form, real.name), right)) for right in order])
 
 
 def test_good_worlds_are_worth_more_in_the_order_given():
@@ -44,6 +44,27 @@ def test_the_multi_step_form_teaches_too():
     fitness, _ = task("mdp").fitness(candidates("mdp", (False, True)), 0)
     assert fitness[0] < 15
     assert fitness[1] > 250
+
+
+def test_numbers_are_taught_as_choices_are():
+    """To push on, or to brake, which pays nothing for the whole time limit."""
+    lesson = replace(LESSON, steps=1024, draws={"rate": (1e-2,), "gamma": (0.5,)})
+    fitness, real_steps = task(real=toys.CAR, loops=(lesson,), episodes=1).fitness(
+        candidates(order=(False, True), real=toys.CAR), 0
+    )
+    assert fitness[0] < 0
+    assert fitness[1] > 50
+    assert 2 * 999 < real_steps < 4 * 999
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_agents_may_be_scored_from_the_same_starts(monkeypatch, paired):
+    """Agents that learn nothing, the same ones for both candidates."""
+    monkeypatch.setattr(learners, "train", lambda learner, agent, *_: agent)
+    params = {name: torch.cat((leaf, leaf)) for name, leaf in toys.teaching(toys.world()).items()}
+    returns, _ = graduates(task(paired=paired), LESSON, params, 3, 20, seeded())
+    assert torch.equal(returns[0], returns[1]) == paired
+    assert (returns[0].float().std(-1) > 0).all(), "starts differ from episode to episode"
 
 
 def test_luck_follows_from_seed_and_generation():

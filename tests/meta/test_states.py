@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from synthenv import worlds
 from synthenv.meta import states
 from synthenv.recipe import StatesStage
 from synthenv.tree import part
@@ -36,8 +37,9 @@ def params(old):
 
 
 @pytest.fixture(scope="module")
-def new():
-    return toys.worlds.synthetic(toys.recipe(), *states.box(cloud(), 3.0, 1.2))
+def new(old):
+    centre, far = states.extent(cloud())
+    return worlds.synthetic(toys.recipe(), old.spaces.action, centre, 3.6 * far)
 
 
 def paid(world, reward, observation):
@@ -54,31 +56,6 @@ def test_rewrite_changes_coordinates_and_nothing_else(old, new, params):
     back = states.rewrite(rewritten, new, old)
     for name, leaf in reward.items():
         torch.testing.assert_close(back[name], leaf, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("scale", [1.0, 0.2])
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_standardise_keeps_decisions_and_sets_the_scale(params, scale, activation):
-    world, u = toys.world(activation=activation), 2 * torch.rand((1, 500, 4), generator=seeded()) - 1
-    reward = part(params, "reward")
-    reward = {**reward, "b1": reward["b1"] + torch.tensor([7.0, 7.1])}
-    standard = states.standardise(reward, u, scale, activation)
-    before, after = (
-        world.preferences({f"reward.{name}": leaf for name, leaf in tree.items()}, u) for tree in (reward, standard)
-    )
-    torch.testing.assert_close(after.mean(-1), torch.zeros(1, 500), rtol=0, atol=1e-4 * scale)
-    assert after.std().item() == pytest.approx(scale, rel=1e-3)
-    clear = (before[..., 0] - before[..., 1]).abs() > 1e-4  # far from a tie, which float32 may break
-    assert clear.float().mean() > 0.95
-    assert torch.equal(before.argmax(-1)[clear], after.argmax(-1)[clear])
-    ratio = (after[..., 0] - after[..., 1]) / (before[..., 0] - before[..., 1])
-    torch.testing.assert_close(ratio[clear], ratio[clear].median().expand_as(ratio[clear]), rtol=0.02, atol=0)
-
-
-def test_rewards_that_pay_all_actions_alike_do_not_explode(params):
-    reward = {name: torch.zeros_like(leaf) for name, leaf in part(params, "reward").items()}
-    standard = states.standardise(reward, torch.zeros(1, 5, 4), 1.0, "tanh")
-    assert not any(leaf.any() for leaf in standard.values())
 
 
 def slow_distance(x, y):
@@ -127,29 +104,64 @@ def test_the_start_network_learns_the_states_it_is_shown(new, params):
     assert all(torch.equal(leaf, again[name]) for name, leaf in fitted.items())
 
 
-def test_box_goes_around_all_but_outliers():
+def test_extent_is_that_of_all_but_outliers():
     observations = torch.rand((10_000, 2), generator=seeded()) * torch.tensor([2.0, 6.0])  # 0 to 2, 0 to 6
     observations[0] = 1e4
-    centre, reach = states.box(observations, widen=2.0, reach=1.5)
+    centre, far = states.extent(observations)
     torch.testing.assert_close(centre, observations.mean(0))
-    torch.testing.assert_close(reach, torch.tensor([2.0, 4.0]) * 1.5 * 2, rtol=0.3, atol=0)
-    assert states.box(torch.ones(50, 2), 1.0, 1.0)[1].min() > 0, "a coordinate that never moves still has a box"
+    torch.testing.assert_close(far, torch.tensor([2.0, 4.0]), rtol=0.01, atol=0)
+    assert states.extent(torch.ones(50, 2))[1].min() > 0, "a coordinate that never moves still has a box"
+
+
+def test_extent_of_more_than_torch_can_sort(monkeypatch):
+    """From some rows, spread over all of them; the centre is that of all."""
+    observations = torch.linspace(0, 1, 20_000)[:, None] * torch.tensor([2.0, 6.0])
+    centre, far = states.extent(observations)
+    monkeypatch.setattr(states, "MANY", 1000)
+    seen = []
+    monkeypatch.setattr(torch.Tensor, "quantile", lambda x, *_: seen.append(x) or x.amax(0))
+    some = states.extent(observations)
+    assert torch.equal(some[0], centre)
+    torch.testing.assert_close(some[1], far, rtol=0.01, atol=0)
+    assert 500 < seen[0].numel() <= 1000
+
+
+def test_dilation_reaches_the_floor_and_is_never_less_than_asked():
+    far = torch.tensor([0.07, 1.0, 0.5, 4.0])
+    assert torch.equal(states.dilation(far, 3.0, 0.0), torch.full((4,), 3.0))
+    factor = states.dilation(far, 1.5, 2.0)
+    torch.testing.assert_close(factor * far, torch.tensor([2.0, 2.0, 2.0, 6.0]))
+    assert factor[3] == 1.5
 
 
 def test_widened_states_are_further_out_and_stay_in_the_box(new):
     observations = cloud()
-    plain, twice = (states.widened(new, observations, factor) for factor in (1.0, 2.0))
+    plain, twice = (states.widened(new, observations, torch.full((4,), factor)) for factor in (1.0, 2.0))
     torch.testing.assert_close(plain, (observations - new.centre) / new.reach, rtol=0, atol=1e-5)
     torch.testing.assert_close(twice, (2 * plain).clamp(-1, 1), rtol=0, atol=1e-5)
-    assert states.widened(new, observations, 50.0).abs().amax() == 1
+    assert states.widened(new, observations, torch.full((4,), 50.0)).abs().amax() == 1
 
 
-def test_regret_is_what_a_random_action_misses(old, params):
-    u = 2 * torch.rand((1, 300, 4), generator=seeded()) - 1
-    every = [old.step(params, {"u": u}, torch.full((1, 300), choice))[1].reward for choice in (0, 1)]
-    missed = torch.maximum(*every) - 0.5 * (every[0] + every[1])
-    assert states.regret(old, params, u[0]) == pytest.approx(missed.mean().item(), rel=1e-4)
-    assert missed.min() >= 0 < missed.std()
+def test_every_dimension_and_every_state_is_widened_by_its_own_factor(new):
+    observations, factor = cloud(), torch.tensor([1.0, 2.0, 3.0, 0.5])
+    plain = (observations - new.centre) / new.reach
+    torch.testing.assert_close(states.widened(new, observations, factor), (factor * plain).clamp(-1, 1))
+    each = factor ** torch.linspace(0, 1, len(observations))[:, None]
+    torch.testing.assert_close(states.widened(new, observations, each), (each * plain).clamp(-1, 1))
+
+
+def test_graded_factors_lie_between_none_and_all():
+    """One power for all dimensions of a state, as likely in each octave."""
+    factor = torch.tensor([1.0, 2.0, 8.0])
+    each = states.between(factor, 4000, seeded())
+    assert each.shape == (4000, 3)
+    assert (each[:, 0] == 1).all()
+    assert ((each >= 1) & (each <= factor)).all()
+    torch.testing.assert_close(each[:, 1] ** 3, each[:, 2])
+    octaves = each[:, 2].log2()
+    torch.testing.assert_close(octaves.histc(3, 0, 3) / 4000, torch.full((3,), 1 / 3), rtol=0, atol=0.03)
+    assert torch.equal(each, states.between(factor, 4000, seeded()))
+    assert not torch.equal(each, states.between(factor, 4000, seeded(1)))
 
 
 def test_visits_are_real_steps_with_more_slips_from_episode_to_episode(old):
@@ -188,3 +200,33 @@ def test_first_coordinates_hold_what_a_random_policy_sees():
     low, high = torch.tensor([0.1, 1.0, 0.2, 1.5]), torch.tensor([0.6, 2.6, 0.3, 3.6])
     assert (low < found["reach"]).all()
     assert (found["reach"] < high).all()
+
+
+def test_visits_to_a_task_of_numbers():
+    """The pendulum never ends, and its slips are draws from the whole of its box."""
+    world, n, length = toys.world(target="Pendulum-v1"), STAGE.episodes, toys.PENDULUM.horizon
+    params = world.init(seeded(), 1)
+    seen, facts, real_steps = states.visit(toys.PENDULUM, world, params, STAGE, seeded())
+    assert real_steps == n * length
+    assert facts == {"ends": 0}
+    assert {name: tuple(leaf.shape) for name, leaf in seen.items()} == {
+        "observation": (n * length, 3), "following": (n * length, 3),
+        "action": (n * length, 1), "terminated": (n * length,),
+    }  # fmt: skip
+    assert not seen["terminated"].any()
+    angle = torch.atan2(seen["observation"][:, 1], seen["observation"][:, 0])
+    state = {"x": torch.stack((angle, seen["observation"][:, 2]), -1)[None]}
+    _, witness = toys.PENDULUM.step(toys.PENDULUM.init(seeded(), 1), state, seen["action"][None])
+    torch.testing.assert_close(witness.observation[0], seen["following"], rtol=0, atol=1e-4)
+    own = world.best_action(params, seen["observation"][None])[0]
+    slips = ((seen["action"] - own).abs() > 1e-5).reshape(length, n).float().mean(0)
+    torch.testing.assert_close(slips, torch.linspace(0, 0.8, n), rtol=0, atol=0.1)
+
+
+def test_a_random_policy_sees_the_whole_pendulum():
+    found, facts, real_steps = states.random_box(toys.PENDULUM, seeded())
+    assert (facts, real_steps) == ({}, 64 * 50)
+    assert found["centre"].shape == found["reach"].shape == (3,)
+    assert (found["reach"][:2] > 0.9).all()
+    assert (found["reach"][:2] < 1.8).all()
+    assert 4 < found["reach"][2] < 9

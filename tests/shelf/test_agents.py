@@ -13,4 +13,5 @@ def test_agent_does_what_its_card_says(name: str) -> None:
     card = shelf.card(shelf.find(name, "agents"))
     returns = evaluate(load_agent(name), card["target"], episodes=10)
     assert card["id"] == name
-    assert returns.mean() >= 0.9 * card["scores"]["mean"]
+    scores = card["scores"]
+    assert returns.mean() >= scores["mean"] - max(0.1 * abs(scores["mean"]), 3 * scores["std"] / len(returns) ** 0.5)

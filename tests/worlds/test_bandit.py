@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from synthenv import worlds
 from synthenv.tree import part
 
-REAL = worlds.named("CartPole-v1")().spaces
+PUSH = spaces.Discrete(2)
+TWO = spaces.Box(np.float32([-1, 0]), np.float32([1, 3]))
 REACH, CENTRE = torch.tensor([2.4, 3.0, 0.3, 1e-3]), torch.tensor([0.0, -1.0, 0.1, 50.0])
 POPULATION, N = 3, 6
 
@@ -28,7 +30,13 @@ def layers(params, name: str, p: int) -> torch.nn.Sequential:
 
 @pytest.fixture
 def world():
-    return worlds.named("bandit")(REAL, REACH, CENTRE, hidden=16, latent=3)
+    return worlds.named("bandit")(PUSH, REACH, CENTRE, hidden=16, latent=3)
+
+
+@pytest.fixture
+def steered():
+    """Takes two numbers for an action."""
+    return worlds.named("bandit")(TWO, REACH, CENTRE, hidden=16, latent=3)
 
 
 def test_pays_what_its_reward_network_says_and_ends(world):
@@ -45,6 +53,23 @@ def test_pays_what_its_reward_network_says_and_ends(world):
         torch.testing.assert_close(world.preferences(params, state["u"])[p], expected)
         advantage = expected[torch.arange(N), action[p]] - expected.amax(-1)
         torch.testing.assert_close(outcome.reward[p], height[p] * (advantage / height[p]).tanh())
+
+
+def test_pays_for_the_distance_from_its_vertex(steered):
+    """Outputs are the vertex and the logarithms of curvatures; both in actions scaled to [-1, 1]."""
+    params = steered.init(seeded(), POPULATION)
+    height = params["height.reward"] = torch.tensor([[0.1], [1.0], [5.0]])
+    state = steered.reset(params, seeded(1), N)
+    share = 2 * torch.rand((POPULATION, N, 2), generator=seeded(2)) - 1
+    after, outcome = steered.step(params, state, torch.tensor([0.0, 1.5]) + share * torch.tensor([1.0, 1.5]))
+    assert outcome.terminated.all()
+    assert outcome.reward.shape == outcome.terminated.shape == (POPULATION, N)
+    assert torch.equal(after["u"], state["u"])
+    for p in range(POPULATION):
+        vertex, curvature = layers(params, "reward", p)(state["u"][p]).chunk(2, -1)
+        away = (share[p] - (4 * vertex).clamp(-1, 1)) / 0.1
+        loss = (0.02 * curvature.exp() * ((1 + away**2).sqrt() - 1)).sum(-1)
+        torch.testing.assert_close(outcome.reward[p], -height[p] * (loss / height[p]).tanh())
 
 
 def test_states_come_from_gaussian_latents(world):
@@ -72,7 +97,18 @@ def test_the_box_is_centre_and_reach(world):
     np.testing.assert_array_equal(observed[1], world.spaces.observation.high)
     np.testing.assert_allclose(world.spaces.observation.high, CENTRE + REACH)
     assert world.spaces.observation.dtype == np.float32
-    assert world.spaces.action == REAL.action
+
+
+@pytest.mark.parametrize("action", [PUSH, TWO], ids=repr)
+def test_its_actions_are_the_tasks_and_seeded_apart(action):
+    own = worlds.named("bandit")(action, REACH, CENTRE).spaces.action
+    assert own is not action
+    assert own == action
+    action.seed(0)
+    own.seed(1)
+    before = str(action.np_random.bit_generator.state)
+    own.sample()
+    assert str(action.np_random.bit_generator.state) == before
 
 
 def test_unit_undoes_observe_and_clamps(world):
@@ -94,12 +130,35 @@ def test_best_action_pays_most(world):
     assert close.float().mean() < 0.1
 
 
-def test_refuses_actions_it_has_no_network_for():
-    from gymnasium import spaces
+def test_no_action_beats_the_vertex(steered):
+    params = steered.init(seeded(), POPULATION)
+    state = steered.reset(params, seeded(1), 50)
+    best = steered.best_action(params, steered.observe(params, state))
+    _, outcome = steered.step(params, state, best)
+    assert (outcome.reward <= 0).all()
+    assert outcome.reward.min() > -1e-4, "the way through the box costs some digits"
+    wild = [steered.payoff.random((POPULATION, 50), seeded(seed)) for seed in range(50)]
+    paid = torch.stack([steered.step(params, state, action)[1].reward for action in wild])
+    assert (paid.amax(0) <= outcome.reward).all()
+    assert paid.min() < -0.5
 
-    torque = worlds.Spaces(REAL.observation, spaces.Box(-1, 1, (1,)))
-    with pytest.raises(ValueError, match="synthetic bandit needs Discrete actions, got Box"):
-        worlds.named("bandit")(torque, REACH, CENTRE)
+
+@pytest.mark.parametrize("kind", ["world", "steered"])
+def test_regret_is_what_a_random_action_misses(request, kind):
+    world = request.getfixturevalue(kind)
+    params = world.init(seeded(1), POPULATION)
+    params["height.reward"] = torch.tensor([[0.5], [1.0], [8.0]])
+    u = 2 * torch.rand((POPULATION, 20, 4), generator=seeded()) - 1
+    wild = world.payoff.random((POPULATION, 20 * 2000), seeded(2))
+    _, outcome = world.step(params, {"u": u.repeat_interleave(2000, 1)}, wild)
+    missed = -outcome.reward.unflatten(1, (20, 2000)).mean(-1)
+    torch.testing.assert_close(world.regret(params, u), missed, rtol=0.25, atol=0.01)
+    assert missed.std(1).min() > 0
+
+
+def test_refuses_actions_it_has_no_network_for():
+    with pytest.raises(ValueError, match=r"expected Discrete actions, or a bounded Box of one dimension, got Multi"):
+        worlds.named("bandit")(spaces.MultiBinary(3), REACH, CENTRE)
 
 
 def test_luck_is_added_with_a_generator_only(world):

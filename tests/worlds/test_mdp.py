@@ -10,6 +10,7 @@ from synthenv.tree import part
 
 REACH, CENTRE = torch.tensor([2.4, 3.0, 0.3]), torch.tensor([0.0, -1.0, 0.1])
 POPULATION, N, CHOICES = 3, 6, 4
+TWO = spaces.Box(np.float32([-1, 0]), np.float32([1, 3]))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -18,33 +19,46 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture
 def world():
-    real = worlds.Spaces(spaces.Box(-9, 9, (3,)), spaces.Discrete(CHOICES))
-    return worlds.named("mdp")(real, REACH, CENTRE, hidden=8, latent=3)
+    return worlds.named("mdp")(spaces.Discrete(CHOICES), REACH, CENTRE, hidden=8, latent=3)
 
 
 @pytest.fixture
-def params(world):
+def steered():
+    """Takes two numbers for an action."""
+    return worlds.named("mdp")(TWO, REACH, CENTRE, hidden=8, latent=3)
+
+
+def loud(world):
     """Transitions loud enough to reach the edge of the box, and ends that are neither rare nor certain."""
     params = world.init(seeded(), POPULATION)
     return {name: 3 * leaf if name.startswith("transition") else leaf for name, leaf in params.items()}
 
 
-def slow_transition(params, u: np.ndarray, p: int, action: int) -> tuple[np.ndarray, float]:
+@pytest.fixture
+def params(world):
+    return loud(world)
+
+
+def slow_transition(params, u: np.ndarray, p: int, action: np.ndarray) -> tuple[np.ndarray, float]:
     """One member, one state, in numpy: the next state before clamping, and the logit of the end."""
     tree = {name: leaf[p].numpy().astype(np.float64) for name, leaf in part(params, "transition").items()}
-    out = np.tanh(u @ tree["w0"] + tree["b0"][0]) @ tree["w1"] + tree["b1"][0]
-    mine = out[action * 4 : action * 4 + 4]
+    seen = u if action.ndim == 0 else np.append(u, 2 * (action - TWO.low) / (TWO.high - TWO.low) - 1)
+    out = np.tanh(seen @ tree["w0"] + tree["b0"][0]) @ tree["w1"] + tree["b1"][0]
+    mine = out[action * 4 : action * 4 + 4] if action.ndim == 0 else out
     return u + mine[:3], mine[3]
 
 
-def test_moves_by_its_transition_network(world, params):
+@pytest.mark.parametrize("kind", ["world", "steered"])
+def test_moves_by_its_transition_network(request, kind):
+    world = request.getfixturevalue(kind)
+    params = loud(world)
     state = world.reset(params, seeded(1), N)
-    action = torch.randint(0, CHOICES, (POPULATION, N), generator=seeded(2))
+    action = world.payoff.random((POPULATION, N), seeded(2))
     after, outcome = world.step(params, state, action)
     clamped = ended = 0
     for p in range(POPULATION):
         for n in range(N):
-            following, end = slow_transition(params, state["u"][p, n].double().numpy(), p, int(action[p, n]))
+            following, end = slow_transition(params, state["u"][p, n].double().numpy(), p, action[p, n].numpy())
             np.testing.assert_allclose(after["u"][p, n], following.clip(-1, 1), atol=1e-5)
             assert outcome.terminated[p, n].item() == (end > 0)
             clamped, ended = clamped + (abs(following) > 1).any(), ended + (end > 0)
@@ -105,8 +119,28 @@ def test_the_optimal_value_of_an_action_is_its_reward(world, params, gamma, ends
     assert torch.equal(world.best_action(params, world.observe(params, state)), expected.argmax(-1))
 
 
-def test_starts_and_prefers_as_a_bandit_of_the_same_numbers(world, params):
-    bandit = worlds.named("bandit")(world.spaces, REACH, CENTRE, hidden=8, latent=3)
+@pytest.mark.parametrize("gamma", [0.5, 1.0])
+def test_no_plan_of_numbers_is_worth_more_than_nothing(steered, gamma):
+    """Its own policy earns 0 for ever; of 200 random plans of four steps the best earns less, as V* = 0 says."""
+    params = loud(steered)
+    state, plans = {"u": 0.8 * steered.reset(params, seeded(1), 1)["u"].expand(POPULATION, 200, 3)}, seeded(2)
+    own, worth, alive = state, torch.zeros(POPULATION, 200), torch.ones(POPULATION, 200, dtype=torch.bool)
+    for step in range(4):
+        best = steered.best_action(params, steered.observe(params, own))
+        own, outcome = steered.step(params, own, best)
+        assert outcome.reward.abs().max() < 1e-6
+        state, outcome = steered.step(params, state, steered.payoff.random((POPULATION, 200), plans))
+        worth += alive * gamma**step * outcome.reward
+        alive &= ~outcome.terminated
+    assert (worth.amax(1) < 0).all()
+    assert (worth.amin(1) < -0.5).all()
+
+
+@pytest.mark.parametrize("kind", ["world", "steered"])
+def test_starts_and_prefers_as_a_bandit_of_the_same_numbers(request, kind):
+    world = request.getfixturevalue(kind)
+    params = loud(world)
+    bandit = worlds.named("bandit")(world.spaces.action, REACH, CENTRE, hidden=8, latent=3)
     state = world.reset(params, seeded(1), N)
     assert torch.equal(state["u"], bandit.reset(params, seeded(1), N)["u"])
     assert torch.equal(world.preferences(params, state["u"]), bandit.preferences(params, state["u"]))

@@ -1,0 +1,173 @@
+"""What an action costs, given a reward network's outputs in a state: one class for each kind of action space.
+
+In both the best action is known in closed form, so a reward network is a policy as well, and needs no training to be
+tried out. Outputs of the network are [P, N, K]; losses are never negative, and 0 for the best action.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from synthenv.nets import mlp
+from synthenv.tree import Tree
+
+
+class Payoff(Protocol):
+    """How rewards depend on actions, int64 [P, N] for a Discrete space and float [P, N, A] for a Box."""
+
+    @property
+    def outputs(self) -> int:
+        """K, how many numbers the reward network gives a state."""
+
+    def best(self, outputs: Tensor) -> Tensor:
+        """Best actions for outputs [P, N, K]: [P, N] or [P, N, A]."""
+
+    def loss(self, outputs: Tensor, action: Tensor) -> Tensor:
+        """What actions lose against the best: [P, N]."""
+
+    def mean_loss(self, outputs: Tensor, height: Tensor) -> Tensor:
+        """What a random action loses on average when losses are bounded by height [P, 1, 1]: [P, N]."""
+
+    def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
+        """The network with the same best actions, its losses over states u [1, M, O] as steep as `scale` says."""
+
+    def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """Uniform actions for episodes (P, N): [P, N] or [P, N, A]."""
+
+    def transition(self, observation: int, hidden: int) -> tuple[int, ...]:
+        """Layer sizes of a network that foresees a step from O observations."""
+
+    def foresee(self, net: Tree, u: Tensor, action: Tensor, activation: str) -> Tensor:
+        """Change of u [P, N, O] and logit of the end: [P, N, O+1]."""
+
+
+def payoff_of(action: spaces.Space) -> Payoff:  # type: ignore[type-arg]
+    """The payoff for an action space; raises ValueError for one that is neither Discrete nor a bounded 1-D Box."""
+    if isinstance(action, spaces.Discrete):
+        return Choices(int(action.n))
+    if isinstance(action, spaces.Box) and _takes(action):
+        return Vertex(torch.as_tensor(action.low).float(), torch.as_tensor(action.high).float())
+    raise ValueError(
+        f"expected Discrete actions, or a bounded Box of one dimension, got {action}; rescale or flatten them with "
+        "gymnasium.wrappers.RescaleAction or a wrapper of your own"
+    )
+
+
+def _takes(action: spaces.Box) -> bool:
+    """Whether a Box is one row of bounded numbers, each with some room."""
+    return len(action.shape) == 1 and action.is_bounded() and bool((action.high > action.low).all())
+
+
+class Choices:
+    """Discrete actions: the network gives each a reward, and an action loses what it lacks to the highest."""
+
+    def __init__(self, choices: int) -> None:
+        self.outputs = choices
+
+    def best(self, outputs: Tensor) -> Tensor:
+        """argmax_a r(s, a): [P, N, A] -> int64 [P, N]."""
+        return outputs.argmax(-1)
+
+    def loss(self, outputs: Tensor, action: Tensor) -> Tensor:
+        """max_b r(s, b) - r(s, a) for actions [P, N]: [P, N]."""
+        return outputs.amax(-1) - outputs.gather(-1, action[..., None])[..., 0]
+
+    def mean_loss(self, outputs: Tensor, height: Tensor) -> Tensor:
+        """Over all choices: [P, N, A] -> [P, N]."""
+        return (height * ((outputs.amax(-1, keepdim=True) - outputs) / height).tanh()).mean(-1)
+
+    def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
+        """Rewards of mean 0 over actions in every state: what does not depend on the action is noise to a learner."""
+        last = len(reward) // 2 - 1
+        names = (f"w{last}", f"b{last}")
+        centred = {**reward, **{name: reward[name] - reward[name].mean(-1, keepdim=True) for name in names}}
+        factor = scale / mlp(centred, u, activation).std().clamp(min=1e-6)
+        return {**centred, **{name: centred[name] * factor for name in names}}
+
+    def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """int64 [P, N]."""
+        return torch.randint(self.outputs, episodes, generator=generator, device=generator.device)
+
+    def transition(self, observation: int, hidden: int) -> tuple[int, ...]:
+        """O to what each choice leads to."""
+        return observation, hidden, self.outputs * (observation + 1)
+
+    def foresee(self, net: Tree, u: Tensor, action: Tensor, activation: str) -> Tensor:
+        """The part of the outputs that belongs to action [P, N]: [P, N, O+1]."""
+        every: Tensor = mlp(net, u, activation).unflatten(-1, (self.outputs, u.shape[-1] + 1))  # [P, N, A, O+1]
+        index = action[..., None, None].expand(*action.shape, 1, u.shape[-1] + 1)
+        return every.gather(-2, index)[..., 0, :]
+
+
+class Vertex:
+    """Box actions: the network gives the best action and how fast losses grow away from it, for each dimension.
+
+    Near the best action mu the loss is the concave quadratic of NAF's advantage (Gu et al. 2016), sum_k exp(c_k) d_k^2
+    for distances d_k = a_k - mu_k in actions scaled to [-1, 1]; beyond NEAR it grows like |d_k| (a pseudo-Huber loss).
+    Agents that do not explore then still feel which way to go from afar, and critics need not fit large numbers.
+    Outputs are m and c, [P, N, 2A], and mu = clip(STEEP m): a fresh network's outputs are small, and good policies
+    often push as hard as they can. Actions outside the box count as clipped to it.
+    """
+
+    NEAR, STEEP = 0.1, 4.0
+
+    def __init__(self, low: Tensor, high: Tensor) -> None:
+        self.middle, self.half = (high + low) / 2, (high - low) / 2
+        self.size = len(low)
+        self.outputs = 2 * self.size
+
+    def unit(self, action: Tensor) -> Tensor:
+        """Actions [..., A] clipped to the box and scaled to [-1, 1]."""
+        return ((action - self.middle.to(action.device)) / self.half.to(action.device)).clamp(-1, 1)
+
+    def best(self, outputs: Tensor) -> Tensor:
+        """The vertex: [P, N, 2A] -> float [P, N, A]."""
+        mu, _ = self.vertex(outputs)
+        return torch.addcmul(self.middle.to(mu.device), mu, self.half.to(mu.device))
+
+    def vertex(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Best unit actions mu and curvatures exp(c) of outputs [P, N, 2A]: both [P, N, A]."""
+        mu, curvature = outputs.split(self.size, -1)
+        return (self.STEEP * mu).clamp(-1, 1), curvature.exp()
+
+    def loss(self, outputs: Tensor, action: Tensor) -> Tensor:
+        """Weighted squared distance of actions [P, N, A] from the vertex: [P, N]."""
+        mu, curvature = self.vertex(outputs)
+        return self.fall(self.unit(action) - mu, curvature)
+
+    def fall(self, distance: Tensor, curvature: Tensor) -> Tensor:
+        """Loss at distances [..., A] from the vertex: [...]."""
+        beyond = (1 + (distance / self.NEAR).square()).sqrt() - 1
+        return (2 * self.NEAR**2 * curvature * beyond).sum(-1)
+
+    def mean_loss(self, outputs: Tensor, height: Tensor) -> Tensor:
+        """Over the middles of nine equal parts of the box's diagonal: [P, N, 2A] -> [P, N]."""
+        walk = torch.linspace(-8 / 9, 8 / 9, 9, device=outputs.device)[:, None]  # [9, 1]
+        mu, curvature = (part[..., None, :] for part in self.vertex(outputs))  # [P, N, 1, A]
+        losses = self.fall(walk - mu, curvature)  # [P, N, 9]
+        return (height * (losses / height).tanh()).mean(-1)
+
+    def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
+        """The same curvature `scale` in every state and dimension."""
+        last = len(reward) // 2 - 1
+        weight, bias = reward[f"w{last}"].clone(), reward[f"b{last}"].clone()
+        weight[..., self.size :], bias[..., self.size :] = 0, math.log(scale)
+        return {**reward, f"w{last}": weight, f"b{last}": bias}
+
+    def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """float [P, N, A]."""
+        share = torch.rand((*episodes, self.size), generator=generator, device=generator.device)
+        return torch.addcmul(self.middle.to(share.device), 2 * share - 1, self.half.to(share.device))
+
+    def transition(self, observation: int, hidden: int) -> tuple[int, ...]:
+        """O and A to what follows."""
+        return observation + self.size, hidden, observation + 1
+
+    def foresee(self, net: Tree, u: Tensor, action: Tensor, activation: str) -> Tensor:
+        """One network for all actions [P, N, A]: [P, N, O+1]."""
+        return mlp(net, torch.cat((u, self.unit(action)), -1), activation)
