@@ -12,9 +12,6 @@ from benchmarks.harness import name, target
 from synthenv.sb3 import evaluate, train
 from synthenv.scores import Trial
 
-EXAM_SEED = 1_000_000
-"""Added to an agent's seed, so that a real task it trained in is not met again from the same first states."""
-
 
 class Lesson(NamedTuple):
     """What one agent goes through.
@@ -29,6 +26,14 @@ class Lesson(NamedTuple):
     episodes: int
     hyperparameters: Literal["default"] | Mapping[str, Any] = "default"
     n_envs: int = 1
+
+
+def exam_seed(seed: int) -> int:
+    """What an agent's measurements are seeded with: far from its training, and from those of other agents.
+
+    The environments of a batch take seeds in a row, and agents that met the same first states would share their luck.
+    """
+    return 1_000_000 + 1_000 * seed
 
 
 def study(lesson: Lesson) -> list[Trial]:
@@ -62,7 +67,7 @@ class Marks(BaseCallback):
     def measure(self) -> None:
         """The mark at the next budget."""
         trained = time.process_time() - self.began
-        returns = evaluate(self.model, self.target, self.lesson.episodes, EXAM_SEED + self.lesson.seed)
+        returns = evaluate(self.model, self.target, self.lesson.episodes, exam_seed(self.lesson.seed))
         self.found[self.waiting.pop(0)] = (float(returns.mean()), round(trained, 3))
         self.began = time.process_time() - trained
 

@@ -51,8 +51,8 @@ LOSSES = {
 Rewards are in advantage form, r(s, a) - max_b r(s, b), and come with luck: the best action earns 0 on average in every
 state, so the optimal policy is known, whatever the discount.""",
     "box": """\
-Rewards are in advantage form and come with luck: an action loses by the square of its distance from the best one, so
-much as the state says and never more than a bound. The best action earns 0 on average in every state, so the optimal
+Rewards are in advantage form: an action loses by its distance from the best one, at first by the square of it, never
+more than a bound, and there may be luck besides. The best action earns 0 on average in every state, so the optimal
 policy is known, whatever the discount.""",
 }
 """How an action is paid for, by the kind of action."""

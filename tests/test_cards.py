@@ -52,7 +52,7 @@ def test_continuous_actions_are_told_in_words(tmp_path, target, words):
     add_facts(folder, real_steps=1, seconds=1, cpu_seconds=1)
     text = cards.card_text(load(folder))
     assert f"| action | {words} |" in text
-    assert "by the square of its distance from the best one" in text
+    assert "by its distance from the best one" in text
     assert "max_b" not in text
 
 

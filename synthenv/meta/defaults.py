@@ -12,7 +12,7 @@ from synthenv.recipe import EnvRecipe, Exam, GreedyStage, Inner, InnerStage, Sea
 
 DISCRETE = StatesStage(floor=1.0, graded=True, height=0.5, noise=0.05)
 """States that stand out in every dimension, and small sharp rewards: DQN has little time to learn large ones."""
-BOX = StatesStage(widen=1.0, scale=20.0, height=30.0, noise=0.0)
+BOX = StatesStage(widen=1.0, scale=60.0, height=100.0, noise=0.0)
 """States as they are: actions are to be met exactly, and far-off states would take the network's attention."""
 SMALL = {"hidden": [64, 64]}
 BOX_EXAM = Exam(loops=tuple(Inner(name, 5000, SMALL) for name in ("sac", "td3", "ddpg")), agents=8)
@@ -35,7 +35,7 @@ def default_recipe(target: str, form: Literal["bandit", "mdp"]) -> EnvRecipe:
         target,
         form,
         paired=True,
-        activation="tanh" if discrete else "relu",
+        activation="relu",
         greedy=GreedyStage(
             search=Search(options={"sigma": 0.3, "mirrored": True}, population=128, generations=100),
             episodes=8,
