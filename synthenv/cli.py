@@ -235,7 +235,7 @@ def known(environment: str) -> tuple[str, str]:
     try:
         registered(environment)
         spec = gymnasium.spec(environment.rpartition(":")[2])
-    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+    except gymnasium.error.Error as error:
         targets = {shelf.card(shelf.find(name))["target"] for name in shelf.ids()}
         raise ValueError(unknown("environment", environment, [*shelf.ids(), *sorted(targets)])) from error
     artifact = spec.kwargs.get("artifact")

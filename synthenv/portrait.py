@@ -41,10 +41,7 @@ def portray(artifact: Artifact) -> report.Portrait:
     recipe, real = artifact.recipe, worlds.real(artifact.recipe.target)
     world, params = synthetic(artifact)
     generator = torch.Generator().manual_seed(0)
-    task = real.init(generator, 1)
-
-    def wild(observation: Tensor, generator: torch.Generator) -> Tensor:
-        return world.payoff.random((1, observation.shape[1]), generator)
+    task, wild = real.init(generator, 1), rollout.uniform(world.payoff)
 
     def expert(observation: Tensor, _: torch.Generator) -> Tensor:
         return world.best_action(params, observation)

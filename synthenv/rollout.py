@@ -13,6 +13,7 @@ from torch import Tensor
 
 from synthenv.tree import repeat, take, where
 from synthenv.worlds.base import Params, State, World
+from synthenv.worlds.payoff import Payoff
 
 Act = Callable[[Tensor, torch.Generator], Tensor]
 """Observations [P, N, O] and a generator to actions [P, N] (Discrete) or [P, N, A] (Box)."""
@@ -27,6 +28,15 @@ class Restarting(Protocol):
 
     def restart(self, params: Params, state: State, ended: Tensor, generator: torch.Generator) -> State:
         """The state [P, N, ...] in which the episodes of ended [P, N] bool have begun again."""
+
+
+def uniform(payoff: Payoff) -> Act:
+    """The policy of uniformly random actions in the space that a payoff is for."""
+
+    def act(observation: Tensor, generator: torch.Generator) -> Tensor:
+        return payoff.random((observation.shape[0], observation.shape[1]), generator)
+
+    return act
 
 
 class Episodes(NamedTuple):

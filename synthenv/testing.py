@@ -122,7 +122,7 @@ def examine(
         env.close()
     return Marks(
         tuple(agents),
-        earned(lambda observation, generator: world.payoff.random((1, observation.shape[1]), generator)),
+        earned(rollout.uniform(world.payoff)),
         earned(lambda observation, _: world.best_action(params, observation)),
     )
 

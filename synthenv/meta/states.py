@@ -30,12 +30,7 @@ FAR = 0.999
 
 def random_box(real: RealTask, generator: torch.Generator) -> tuple[Tree, dict[str, Any], int]:
     """Coordinates to begin with: centre and reach [O] of what a random policy sees; also facts, and the real steps."""
-    payoff = payoff_of(real.spaces.action)
-
-    def act(observation: Tensor, generator: torch.Generator) -> Tensor:
-        return payoff.random((observation.shape[0], observation.shape[1]), generator)
-
-    steps = experience(real, act, 64, 50, generator)
+    steps = experience(real, rollout.uniform(payoff_of(real.spaces.action)), 64, 50, generator)
     centre, reach = extent(steps.observation.flatten(0, 2))
     return {"centre": centre, "reach": reach}, {}, steps.reward.numel()
 

@@ -127,29 +127,26 @@ class Vertex:
 
     def best(self, outputs: Tensor) -> Tensor:
         """The vertex: [P, N, 2A] -> float [P, N, A]."""
-        mu, _ = self.vertex(outputs)
+        mu = self.vertex(outputs)
         return torch.addcmul(self.middle.to(mu.device), mu, self.half.to(mu.device))
 
-    def vertex(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Best unit actions mu and curvatures exp(c) of outputs [P, N, 2A]: both [P, N, A]."""
-        mu, curvature = outputs.split(self.size, -1)
-        return (self.STEEP * mu).clamp(-1, 1), curvature.exp()
+    def vertex(self, outputs: Tensor) -> Tensor:
+        """Best unit actions mu of outputs [P, N, 2A]: [P, N, A]."""
+        return (self.STEEP * outputs[..., : self.size]).clamp(-1, 1)
 
     def loss(self, outputs: Tensor, action: Tensor) -> Tensor:
         """Weighted squared distance of actions [P, N, A] from the vertex: [P, N]."""
-        mu, curvature = self.vertex(outputs)
-        return self.fall(self.unit(action) - mu, curvature)
+        return self.fall(self.unit(action), outputs)
 
-    def fall(self, distance: Tensor, curvature: Tensor) -> Tensor:
-        """Loss at distances [..., A] from the vertex: [...]."""
-        beyond = (1 + (distance / self.NEAR).square()).sqrt() - 1
-        return (2 * self.NEAR**2 * curvature * beyond).sum(-1)
+    def fall(self, unit: Tensor, outputs: Tensor) -> Tensor:
+        """Loss of unit actions [..., A] for outputs [..., 2A]: [...]."""
+        beyond = (1 + ((unit - self.vertex(outputs)) / self.NEAR).square()).sqrt() - 1
+        return (2 * self.NEAR**2 * outputs[..., self.size :].exp() * beyond).sum(-1)
 
     def mean_loss(self, outputs: Tensor, height: Tensor) -> Tensor:
         """Over the middles of nine equal parts of the box's diagonal: [P, N, 2A] -> [P, N]."""
         walk = torch.linspace(-8 / 9, 8 / 9, 9, device=outputs.device)[:, None]  # [9, 1]
-        mu, curvature = (part[..., None, :] for part in self.vertex(outputs))  # [P, N, 1, A]
-        losses = self.fall(walk - mu, curvature)  # [P, N, 9]
+        losses = self.fall(walk, outputs[..., None, :])  # [P, N, 1, 2A] -> [P, N, 9]
         return (height * (losses / height).tanh()).mean(-1)
 
     def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
