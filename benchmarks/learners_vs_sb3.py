@@ -9,7 +9,7 @@ stays cheap, otherwise near rl_zoo3's. Ours are the members of one batch, in the
 steps; SB3's are single runs in Gymnasium's own. Measured along the run, greedy.
 
 Writes learners_vs_sb3.csv, one row an agent and point, whose `environment` says who trained and where; and a plot for
-each task. `python benchmarks/tables.py` says where the 95 % intervals of the means overlap.
+each task. `python -m benchmarks.tables` says where the 95 % intervals of the means overlap.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Print the README's tables from benchmarks/results, or write them between its markers.
 
-    python benchmarks/tables.py            print every table
-    python benchmarks/tables.py --write    put them into README.md, and draw the plots of transfer
-    python benchmarks/tables.py --check    fail when README.md says something else than the results
+    python -m benchmarks.tables            print every table
+    python -m benchmarks.tables --write    put them into README.md, and draw the plots of transfer
+    python -m benchmarks.tables --check    fail when README.md says something else than the results
 
 A marker `<!-- table:NAME -->` asks for results/NAME.csv, `<!-- table:NAME CartPole-v1 -->` for what it says of one
 task or of several. Files of single trials are summarised by the function in `SUMMARIES`; every other file is shown as
@@ -10,7 +10,7 @@ it stands, its first row the header. `<!-- table:shelf -->` asks for what is on 
 
 peers.csv holds the rows beside ours: the environments of Liesen et al. (2024), published with synthetic-gymnax, run by
 us in November 2026 under jax 0.4.30 (n, mean, IQM, worst; 10,000 steps, hyperparameters from their own configurations,
-50 real episodes an agent), and the interquartile mean in their README (published).
+50 real episodes an agent), and the interquartile mean in their README (published). oswm.csv: see `world_tables`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from benchmarks.world_tables import world_model_accuracy, world_model_speed, world_model_transfer
 from synthenv import shelf
 from synthenv.cards import in_words
 from synthenv.report import curves, learning_curves, number, table
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (RESULTS / "transfer.csv").is_file():
             draw(RESULTS)
     elif args.check and new != old:
-        print("README.md does not show what benchmarks/results holds; run: python benchmarks/tables.py --write")
+        print("README.md does not show what benchmarks/results holds; run: python -m benchmarks.tables --write")
         return 1
     elif not args.check:
         print("\n\n".join(f"{found[2]}{found[3]}\n\n{asked(found)}" for found in MARKED.finditer(old)))
@@ -307,7 +308,7 @@ SUMMARIES: dict[str, Callable[[Sequence[Row]], str]] = {
     kind.__name__: kind
     for kind in (
         transfer, random_hyperparameters, meta_cost, population, greedy, learners_vs_sb3, worlds_throughput, faults,
-        own_task,
+        own_task, world_model_accuracy, world_model_speed, world_model_transfer,
     )
 }  # fmt: skip
 

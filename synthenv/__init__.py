@@ -46,5 +46,10 @@ gymnasium.register(
     max_episode_steps=200,
     kwargs={"target": "GridWorld-v0"},
 )
+gymnasium.register(
+    id="InContext-v0",
+    entry_point="synthenv.incontext.envs:InContextEnv",
+    vector_entry_point="synthenv.incontext.envs:InContextVectorEnv",
+)
 for _id in shelf.ids():
     _register(shelf.card(shelf.find(_id)), _id)

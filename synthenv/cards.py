@@ -40,9 +40,9 @@ and target networks change nothing here, and an agent that does well in it has n
         "at most {horizon} steps",
         ("greedy", "states", "dynamics", "inner"),
         """\
-States follow from learned dynamics; an episode terminates where a learned test says so, at a cost, or is truncated at
-its horizon. Agents bootstrap here, but nothing forces them to: one that ignores the future does as well. With
-`gym.make(..., delay=1.0)` the best actions stay the same and rewards come later: then it does worse.""",
+States follow from learned dynamics; an episode terminates where a learned test says so, mostly at a cost, or is
+truncated at its horizon. Agents bootstrap here, but nothing forces them to: one that ignores the future does as well.
+With `gym.make(..., delay=1.0)` the best actions stay the same and rewards come later: then it does worse.""",
     ),
 }
 
@@ -142,8 +142,9 @@ def in_words(space: Mapping[str, Any]) -> str:
 
 def price(card: Mapping[str, Any]) -> str:
     """What making an environment took, in words."""
+    imagined = f"{number(card['imagined_steps'])} imagined ones, " if "imagined_steps" in card else ""
     return (
-        f"{number(card['real_steps'])} steps of {card['target']}, "
+        f"{number(card['real_steps'])} steps of {card['target']}, {imagined}"
         f"{number(round(card['seconds']))} s on the clock, {number(round(card['cpu_seconds']))} CPU seconds"
     )
 

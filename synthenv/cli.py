@@ -1,7 +1,4 @@
-"""The commands. Each is thin: it reads arguments, calls the package, prints.
-
-Whatever is heavy is imported by the command that needs it, so that `synthenv --help` and `synthenv list` are quick.
-"""
+"""The command line: what can be asked, and the arguments of each command; `commands` does it."""
 
 from __future__ import annotations
 
@@ -9,9 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+
+from synthenv import commands
 
 Command = Callable[[argparse.Namespace], None]
+Add = Callable[[Command, str], argparse.ArgumentParser]
+"""Makes the parser of a command; the text is an example."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,32 +42,76 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    add(list_, "")
+    _shelves(add)
+    _environments(add)
+    _agents(add)
+    _pipelines(add)
+    return top
 
-    sub = add(show, "Synth-CartPole-v0")
+
+def _shelves(add: Add) -> None:
+    """What lies on the shelves."""
+    add(commands.list_, "")
+
+    sub = add(commands.show, "Synth-CartPole-v0")
     sub.add_argument("id", help="an id on the shelf, or the folder of an environment of your own")
     sub.add_argument(
         "--plot", type=Path, nargs="?", const=Path("portrait.png"), metavar="FILE",
         help="draw what it teaches: its states against those of the task, its preferences (default %(const)s)",
     )  # fmt: skip
 
-    sub = add(demo, "--out demo.png")
+    sub = add(commands.demo, "--out demo.png")
     sub.add_argument("--steps", type=count, default=10_000, help="budget of each agent (default %(default)s)")
     sub.add_argument("--episodes", type=count, default=20, help="real episodes measured (default %(default)s)")
     sub.add_argument("--seed", type=int, default=1)  # by luck, 0 balances for a while untrained
     sub.add_argument("--out", type=Path, default=Path("demo.png"), help="learning curves (default %(default)s)")
 
-    sub = add(evolve, "--target CartPole-v1 --form bandit --out runs/mine")
-    what = sub.add_mutually_exclusive_group(required=True)
+    sub = add(commands.card, "envs/Synth-CartPole-v0")
+    sub.add_argument("folder", type=Path, help="an environment, an agent, or a whole shelf of either")
+    sub.add_argument(
+        "--results", type=Path, metavar="CSV", help="trials that replace the scores (benchmarks/transfer.py)"
+    )
+
+
+def _environments(add: Add) -> None:
+    """Making environments, and learning in imagined ones."""
+    sub = add(commands.evolve, "--target CartPole-v1 --form bandit --out runs/mine")
+    what = sub.add_mutually_exclusive_group()
     what.add_argument("recipe", nargs="?", type=Path, help="a recipe.yaml")
     what.add_argument("--target", help="a real task, made with the default recipe: any Gymnasium id, or module:ID")
+    sub.add_argument(
+        "--context", type=Path, metavar="NPZ",
+        help="transitions of the task: evolve inside a world model that is shown them, with no further real step",
+    )  # fmt: skip
+    sub.add_argument("--model", help="with --context: a world model by name or folder (default: the one that ships)")
     sub.add_argument("--form", choices=("bandit", "mdp"), default="bandit", help="with --target (default %(default)s)")
     sub.add_argument("--out", type=Path, help="the finished environment's folder (default runs/ID/artifact)")
     sub.add_argument("--log", type=Path, help="folder for checkpoints and TensorBoard scalars (default runs/ID)")
     sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint, bit for bit")
     sub.add_argument("--workers", type=count, help="processes (default one a core); changes no result")
 
-    sub = add(train, "ppo Synth-CartPole-v0 --steps 10000 --out runs/agent")
+    sub = add(commands.imagine, "CartPole-v1 --transitions 1000 --algo ppo")
+    sub.add_argument("target", help="a real task: any Gymnasium id, or module:ID")
+    sub.add_argument("--transitions", type=count, default=1000, help="real steps a round (default %(default)s)")
+    sub.add_argument("--rounds", type=count, default=1, help="after one, the agent collects (default %(default)s)")
+    sub.add_argument("--algo", default="ppo", help="of Stable-Baselines3 or sb3-contrib (default %(default)s)")
+    sub.add_argument("--plan", choices=("cem",), help="plan every real step in imagination, instead of a policy")
+    sub.add_argument("--steps", type=count, default=50_000, help="imagined steps a round (default %(default)s)")
+    sub.add_argument("--n-envs", type=count, default=16, help="imagined episodes side by side (default %(default)s)")
+    sub.add_argument("--hyperparameters", type=Path, metavar="YAML", help="rl_zoo3's format; else SB3's, normalised")
+    sub.add_argument("--penalty", type=float, default=1.0, help="what doubt costs an agent (default %(default)s)")
+    sub.add_argument("--margin", type=float, help="cut episodes that leave the data's range by more than this share")
+    sub.add_argument("--max-std", type=float, help="cut episodes where doubt is above this")
+    sub.add_argument("--sticky", type=float, default=0.0, help="how likely actions repeat in collecting (default 0)")
+    sub.add_argument("--episodes", type=count, default=20, help="real episodes measured (default %(default)s)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--model", help="a world model by name or folder (default: the one that ships)")
+    sub.add_argument("--out", type=Path, help="folder of data, agent and picture (default runs/imagine-TARGET)")
+
+
+def _agents(add: Add) -> None:
+    """Training agents and measuring them."""
+    sub = add(commands.train, "ppo Synth-CartPole-v0 --steps 10000 --out runs/agent")
     sub.add_argument("algorithm", help="ppo, dqn, sac, td3, or another of Stable-Baselines3 and sb3-contrib")
     sub.add_argument("environment", help="a synthetic environment, or a real task")
     sub.add_argument("--steps", type=count, help="training steps (default: the hyperparameters', else 10000)")
@@ -78,19 +122,37 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--tensorboard", type=Path, metavar="FOLDER", help="SB3's training log goes here")
     sub.add_argument("--out", type=Path, help="the agent's folder (default runs/ALGORITHM-ENVIRONMENT)")
 
-    sub = add(evaluate, "runs/agent CartPole-v1 --episodes 50")
+    sub = add(commands.evaluate, "runs/agent CartPole-v1 --episodes 50")
     sub.add_argument("agent", help="an id on the shelf of agents, or a folder that train wrote")
     sub.add_argument("environment", help="where to measure, usually the real task")
     sub.add_argument("--episodes", type=count, default=20)
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--video", type=Path, metavar="FOLDER", help="record an episode (pip install 'synthenv[video]')")
 
-    sub = add(card, "envs/Synth-CartPole-v0")
-    sub.add_argument("folder", type=Path, help="an environment, an agent, or a whole shelf of either")
-    sub.add_argument(
-        "--results", type=Path, metavar="CSV", help="trials that replace the scores (benchmarks/transfer.py)"
-    )
-    return top
+
+def _pipelines(add: Add) -> None:
+    """Ranking pipelines, and training what ranks and imagines."""
+    sub = add(commands.rank, "--runs runs.csv --task mine --observed partial.csv --budget 1h")
+    sub.epilog = f"{sub.epilog}; synthenv rank evaluate --runs runs.csv"
+    sub.add_argument("what", nargs="?", choices=("evaluate",), help="measure rankers on the table itself, instead")
+    sub.add_argument("--runs", type=Path, required=True, metavar="CSV",
+                     help="columns task, pipeline, score; if known budget, seconds, hp:NAME, task:NAME")  # fmt: skip
+    sub.add_argument("--task", help="the task to rank for; its own rows in --runs are what was seen of it")
+    sub.add_argument("--observed", type=Path, metavar="CSV", help="more rows of the task, however partial")
+    sub.add_argument("--budget", type=seconds, metavar="TIME", help="say which runs fit: 90s, 30m, 1.5h, 2d")
+    sub.add_argument("--horizon", type=float, help="budget of a run that scores are wanted at (default the largest)")
+    sub.add_argument("--ranker", help="one of ranking/rankers (default: one that falls back where transfer hurts)")
+    sub.add_argument("--minimize", action="store_true", help="lower scores are better, and the file does not say so")
+    sub.add_argument("--repair", action="store_true", help="cut padded tails, take zero seconds for unknown; warns")
+    sub.add_argument("--top", type=count, default=20, help="rows printed and drawn (default %(default)s)")
+    sub.add_argument("--plot", type=Path, default=Path("ranking.png"), metavar="FILE", help="default %(default)s")
+
+    sub = add(commands.pretrain, "models/WorldModel-v0/recipe.yaml --out runs/mine")
+    sub.add_argument("recipe", type=Path, help="a recipe.yaml of a world model or a ranker")
+    sub.add_argument("--out", type=Path, help="the finished model's folder (default runs/ID/artifact)")
+    sub.add_argument("--log", type=Path, help="folder for checkpoints and TensorBoard scalars (default runs/ID)")
+    sub.add_argument("--resume", action="store_true", help="go on from the last checkpoint, bit for bit")
+    sub.add_argument("--device", default="cpu", help="where to train a world model (default %(default)s)")
 
 
 def count(text: str) -> int:
@@ -101,173 +163,8 @@ def count(text: str) -> int:
     return int(value)
 
 
-def list_(args: argparse.Namespace) -> None:
-    """List the environments and agents on the shelves."""
-    from synthenv import shelf
+def seconds(text: str) -> float:
+    """A duration from the command line."""
+    from synthenv.ranking.commands import duration
 
-    def shown(kind: shelf.Kind, *columns: str) -> None:
-        print(f"{kind}  ({shelf.root(kind)})")
-        for name in shelf.ids(kind):
-            facts = shelf.card(shelf.find(name, kind))
-            print(f"  {name:34}" + "  ".join(f"{facts[column]:24}" for column in columns).rstrip())
-
-    shown("envs", "target", "form")
-    shown("agents", "env_id", "algorithm")
-
-
-def show(args: argparse.Namespace) -> None:
-    """Show what an environment is, what it cost and what it is worth, or draw what it teaches."""
-    from synthenv import artifact, shelf
-    from synthenv.cards import card_text
-
-    found = artifact.load(shelf.find(args.id))
-    if args.plot is None:
-        print(card_text(found), end="")
-        return
-    from synthenv import portrait
-
-    portrait.draw(found, args.plot)
-    print(f"portrait of {found.recipe.id}: {args.plot}")
-
-
-def demo(args: argparse.Namespace) -> None:
-    """Train PPO in Synth-CartPole-v0 and in CartPole-v1, and compare both in CartPole-v1."""
-    from synthenv.demo import study
-    from synthenv.report import learning_curves
-    from synthenv.scores import statistics
-
-    target = "CartPole-v1"
-    students = []
-    for environment in ("Synth-CartPole-v0", target):
-        print(f"training PPO for {args.steps:,} steps in {environment} ...", flush=True)
-        students.append(study(environment, target, args.steps, args.episodes, args.seed))
-    print(f"\n{'trained in':20}{'steps':>10}{'CPU s':>8}{f'return in {target}, {args.episodes} episodes':>40}")
-    for student in students:
-        found = statistics(student.curve[student.steps])
-        score = f"mean {found['mean']:.1f}, worst {found['worst']:.0f}"
-        print(f"{student.environment:20}{student.steps:>10,}{student.cpu_seconds:>8.1f}{score:>40}")
-    learning_curves(args.out, {"PPO": {student.environment: student.curve for student in students}}, target)
-    print(f"\nlearning curves: {args.out}")
-
-
-def evolve(args: argparse.Namespace) -> None:
-    """Make a synthetic environment."""
-    from synthenv import meta
-    from synthenv.cards import price, refresh
-    from synthenv.recipe import EnvRecipe, load
-
-    recipe = load(EnvRecipe, args.recipe) if args.recipe else meta.default_recipe(args.target, args.form)
-    run = args.log or Path("runs") / recipe.id
-    made = meta.evolve(recipe, args.out or run / "artifact", run_folder=run, resume=args.resume, workers=args.workers)
-    refresh(made.folder)
-    print(f"{recipe.id}: {price(made.card)}\nsaved to {made.folder}")
-
-
-def train(args: argparse.Namespace) -> None:
-    """Train an agent with Stable-Baselines3, measure it in the real task, save it."""
-    import time
-
-    from synthenv import presets, sb3
-    from synthenv.scores import statistics
-    from synthenv.threads import one_thread
-
-    environment, target = known(args.environment)
-    kind = sb3.algorithm(args.algorithm)
-    preset = presets.Preset(None, None, {})
-    if args.hyperparameters:
-        preset = presets.read(args.hyperparameters, environment, kind)
-    start = time.process_time()
-    with one_thread():
-        model = sb3.train(
-            args.algorithm,
-            environment,
-            args.steps or preset.steps or 10_000,
-            seed=args.seed,
-            hyperparameters=preset.settings,
-            n_envs=args.n_envs or preset.n_envs,
-            tensorboard=args.tensorboard,
-        )
-        cpu_seconds = round(time.process_time() - start, 2)
-        print(f"{kind.__name__} in {environment}: {model.num_timesteps:,} steps, {cpu_seconds:.1f} CPU seconds")
-        found = statistics(sb3.evaluate(model, target, args.episodes, args.seed + 1))
-    print(summary(target, found))
-    folder = args.out or Path("runs") / f"{kind.__name__}-{environment}"
-    facts = {"target": target, "seed": args.seed, "cpu_seconds": cpu_seconds}
-    sb3.save_agent(model, folder, env_id=environment, scores=found, hyperparameters=preset.settings, facts=facts)
-    print(f"saved to {folder}")
-
-
-def evaluate(args: argparse.Namespace) -> None:
-    """Measure a saved agent."""
-    from synthenv import sb3
-    from synthenv.scores import statistics
-    from synthenv.threads import one_thread
-
-    environment, _ = known(args.environment)
-    with one_thread():
-        model = sb3.load_agent(args.agent)
-        print(summary(environment, statistics(sb3.evaluate(model, environment, args.episodes, args.seed))))
-        if args.video:
-            record(model, environment, args.video, args.seed)
-            print(f"video in {args.video}")
-
-
-def card(args: argparse.Namespace) -> None:
-    """Rewrite the README (and plot) of an environment, an agent or a whole shelf from the facts beside it."""
-    from synthenv import cards
-    from synthenv.scores import read_trials
-
-    for path in cards.refresh(args.folder, read_trials(args.results) if args.results else []):
-        print(path)
-
-
-def known(environment: str) -> tuple[str, str]:
-    """The registered id of an environment given by id or folder, and the real task behind it."""
-    import gymnasium
-
-    import synthenv
-    from synthenv import shelf
-    from synthenv.catalogue import unknown
-    from synthenv.worlds.foreign import registered
-
-    if (Path(environment) / "card.json").is_file():
-        environment = synthenv.register(environment)
-    try:
-        registered(environment)
-        spec = gymnasium.spec(environment.rpartition(":")[2])
-    except gymnasium.error.Error as error:
-        targets = {shelf.card(shelf.find(name))["target"] for name in shelf.ids()}
-        raise ValueError(unknown("environment", environment, [*shelf.ids(), *sorted(targets)])) from error
-    artifact = spec.kwargs.get("artifact")
-    if artifact is None:
-        return environment, environment
-    return spec.id, shelf.card(shelf.find(artifact))["target"]
-
-
-def summary(environment: str, found: Any) -> str:
-    """One line about returns."""
-    return (
-        f"return in {environment} over {found['n']} episodes: mean {found['mean']:.1f}, IQM {found['iqm']:.1f}, "
-        f"worst {found['worst']:.1f}, std {found['std']:.1f}"
-    )
-
-
-def record(model: Any, environment: str, folder: Path, seed: int) -> None:
-    """One episode as a video in `folder`."""
-    import gymnasium
-
-    from synthenv.sb3 import flattened, normaliser
-
-    try:
-        env: Any = gymnasium.wrappers.RecordVideo(gymnasium.make(environment, render_mode="rgb_array"), str(folder))
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise ValueError(f"recording needs one more package: pip install 'synthenv[video]' ({error})") from error
-    if flattened(env.observation_space, model):
-        env = gymnasium.wrappers.FlattenObservation(env)
-    observation, _ = env.reset(seed=seed)
-    seen, ended = normaliser(model), False
-    while not ended:
-        action, _ = model.predict(seen(observation), deterministic=True)
-        observation, _, terminated, truncated, _ = env.step(action)
-        ended = terminated or truncated
-    env.close()
+    return duration(text)

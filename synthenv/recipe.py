@@ -167,7 +167,8 @@ class DynamicsStage:
     updates: int = 2000
     """Adam steps."""
     cost: float = 1.0
-    """What ending an episode costs, in units of what a whole episode of random actions does."""
+    """What ending an episode costs, in units of what a whole episode of random actions does; 0 for a task whose good
+    actions end it, at a goal."""
 
 
 @dataclass(frozen=True)

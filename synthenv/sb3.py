@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from synthenv import worlds
 from synthenv.agents import arguments, load_agent, normaliser, save_agent
 from synthenv.catalogue import unknown
-from synthenv.gym import Step, SynthVectorEnv
+from synthenv.gym import SynthVectorEnv
+from synthenv.playing import PlayedVectorEnv, Step
 from synthenv.worlds.foreign import flat
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "evaluate",
     "load_agent",
     "make_vec_env",
+    "measure",
     "normaliser",
     "save_agent",
     "train",
@@ -132,7 +134,7 @@ class GymVectorToSB3(VecEnv):
 
 
 class SynthVecEnv(GymVectorToSB3):
-    """A batch of synthetic episodes, stepped without Gymnasium's infos in between."""
+    """A batch of episodes of ours, synthetic or imagined, stepped without Gymnasium's infos in between."""
 
     def play(self, actions: npt.NDArray[Any]) -> Step:
         """One step of every episode."""
@@ -164,7 +166,7 @@ def make_vec_env(
 
 def train(
     algo: str,
-    env_id: str | Path,
+    env_id: str | Path | PlayedVectorEnv,
     steps: int,
     *,
     seed: int,
@@ -176,6 +178,7 @@ def train(
 ) -> BaseAlgorithm:
     """An SB3 or sb3-contrib agent trained for `steps` steps in a synthetic environment or any Gymnasium task.
 
+    `env_id` may also be a batch of ours that is made already, as a simulator's `make_vec(n)` is; `n_envs` is n then.
     Hyperparameters are those of the algorithm's class, besides `policy` ("MlpPolicy" unless given) and rl_zoo3's
     `normalize`: True, or arguments of SB3's `VecNormalize`. A linear schedule may be written "lin_0.001". A progress
     bar shows where stderr is a terminal, unless `progress` says otherwise.
@@ -184,11 +187,7 @@ def train(
     `load_agent(folder, env="CartPole-v1").learn(10_000)`.
     """
     kind = algorithm(algo)
-    count = n_envs or 1
-    ours = _ours(env_id)
-    env: VecEnv = (
-        make_vec_env(ours, count, seed) if ours is not None else make_real(str(env_id), count, seed, wrapper_class=flat)
-    )
+    env = _place(env_id, n_envs or 1, seed)
     settings = {} if hyperparameters == "default" else dict(hyperparameters)
     policy, normalize = settings.pop("policy", "MlpPolicy"), settings.pop("normalize", False)
     if normalize:
@@ -206,23 +205,38 @@ def train(
 def evaluate(
     model: Any, env_id: str, episodes: int = 20, seed: int = 0, deterministic: bool = True
 ) -> npt.NDArray[np.float64]:
-    """Undiscounted return of each of `episodes` whole episodes, [episodes].
+    """Undiscounted return of each of `episodes` whole episodes, [episodes]; see `measure`."""
+    returns, _ = measure(model, env_id, episodes, seed, deterministic)
+    return returns
+
+
+def measure(
+    model: Any,
+    env_id: str,
+    episodes: int = 20,
+    seed: int = 0,
+    deterministic: bool = True,
+    shown: Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]] | None = None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Undiscounted return and length of each of `episodes` whole episodes, both [episodes].
 
     Every episode has an environment of its own and only its first is counted, so short ones are not favoured.
     `model` is anything with SB3's `predict`. An agent trained with `normalize` sees observations by the statistics it
     gathered in training; returns are never normalised. A task that shows something else than a list of numbers is
-    flattened for an agent that was trained on one.
+    flattened for an agent that was trained on one, unless `shown` wraps it in some other way.
     """
-    venv = _tasks(env_id, episodes, model)
+    venv = _tasks(env_id, episodes, model, shown)
     observation, _ = venv.reset(seed=seed)
-    returns, alive, seen = np.zeros(episodes), np.ones(episodes, dtype=np.bool_), normaliser(model)
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
+    alive, seen = np.ones(episodes, dtype=np.bool_), normaliser(model)
     while alive.any():
         action, _ = model.predict(seen(observation), deterministic=deterministic)
         observation, reward, terminated, truncated, _ = venv.step(action)
         returns += reward * alive
+        lengths += alive
         alive &= ~(terminated | truncated)
     venv.close()
-    return returns
+    return returns, lengths
 
 
 def flattened(space: spaces.Space[Any], model: Any) -> bool:
@@ -232,16 +246,36 @@ def flattened(space: spaces.Space[Any], model: Any) -> bool:
     return trained and not own
 
 
-def _tasks(env_id: str, n: int, model: Any) -> VectorEnv[Any, Any, Any]:
+def _place(env_id: str | Path | PlayedVectorEnv, n: int, seed: int) -> VecEnv:
+    """Where to train, as SB3 sees it."""
+    if isinstance(env_id, PlayedVectorEnv):
+        batch = SynthVecEnv(env_id)
+        batch.seed(seed)
+        return batch
+    ours = _ours(env_id)
+    if ours is not None:
+        return make_vec_env(ours, n, seed)
+    return make_real(str(env_id), n, seed, wrapper_class=flat)
+
+
+def _tasks(env_id: str, n: int, model: Any, shown: Any = None) -> VectorEnv[Any, Any, Any]:
     """A batch of a task as `model` wants to see it, under our time limit where Gymnasium sets none."""
-    limit = gymnasium.spec(env_id.rpartition(":")[2]).max_episode_steps
-    if limit is None and env_id in worlds.targets():
-        limit = worlds.real(env_id).horizon
+    limit = time_limit(env_id)
+    if shown is not None:
+        return gymnasium.make_vec(env_id, n, "sync", wrappers=[shown], max_episode_steps=limit)
     venv = gymnasium.make_vec(env_id, num_envs=n, max_episode_steps=limit)
     if not flattened(venv.single_observation_space, model):
         return venv
     venv.close()
     return gymnasium.make_vec(env_id, n, "sync", wrappers=[FlattenObservation], max_episode_steps=limit)
+
+
+def time_limit(env_id: str) -> int | None:
+    """Steps after which a task's episodes are truncated: Gymnasium's, or ours where Gymnasium sets none."""
+    limit = gymnasium.spec(env_id.rpartition(":")[2]).max_episode_steps
+    if limit is None and env_id in worlds.targets():
+        limit = worlds.real(env_id).horizon
+    return limit
 
 
 def algorithm(name: str) -> type[BaseAlgorithm]:

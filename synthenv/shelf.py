@@ -1,4 +1,4 @@
-"""Finds what ships: environments under envs/, agents under agents/, one folder each with a card.json."""
+"""Finds what ships: environments in envs/, agents in agents/, pretrained networks in models/; a folder each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from synthenv.catalogue import unknown
 
-Kind = Literal["envs", "agents"]
-NOUNS: dict[Kind, str] = {"envs": "environment", "agents": "agent"}
+Kind = Literal["envs", "agents", "models"]
+NOUNS: dict[Kind, str] = {"envs": "environment", "agents": "agent", "models": "pretrained model"}
 
 
 def root(kind: Kind = "envs") -> Path:

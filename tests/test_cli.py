@@ -9,7 +9,7 @@ import gymnasium
 import pytest
 import yaml
 
-from synthenv import cli, meta, shelf
+from synthenv import cli, commands, meta, shelf
 from synthenv.artifact import load
 from synthenv.scores import Trial, write_trials
 from tests.conftest import random_artifact
@@ -124,7 +124,7 @@ def test_a_video_of_a_task_that_shows_no_list(tmp_path):
             assert observation.shape == (16,)
             return 0, None
 
-    cli.record(Reader(), "FrozenLake-v1", tmp_path / "video", seed=0)
+    commands.record(Reader(), "FrozenLake-v1", tmp_path / "video", seed=0)
     assert list((tmp_path / "video").glob("*.mp4"))
 
 

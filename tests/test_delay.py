@@ -135,6 +135,18 @@ def test_returns_telescope_over_an_episode() -> None:
     torch.testing.assert_close(gap, late.potential(hidden, start["u"]) - owed, atol=1e-3, rtol=1e-3)
 
 
+def test_a_fresh_one_puts_nothing_off() -> None:
+    plain, _, late, _ = shipped(1.0)
+    params = late.init(torch.Generator().manual_seed(0), 2)
+    u = torch.rand((2, 50, 4), generator=torch.Generator().manual_seed(1)) * 2 - 1
+    action = torch.arange(100).reshape(2, 50) % 2
+    assert params["discount.delay"].shape == (2, 1)
+    assert late.potential(params, u).count_nonzero() == 0
+    (_, one), (_, other) = (world.step(params, {"u": u}, action) for world in (late, plain))
+    assert one.reward.equal(other.reward)
+    assert one.reward.unique().numel() > 2
+
+
 def test_equal_worlds_get_equal_potentials() -> None:
     before = torch.get_rng_state()
     *_, one = shipped(0.5)

@@ -105,3 +105,16 @@ def test_portraits_draw_states_preferences_and_curves(tmp_path, drawn, choices):
         np.testing.assert_array_equal(states.collections[2].get_offsets(), what.visits["best"][:, 1:])
         assert (*preferences.get_xlim(), *preferences.get_ylim()) == (-2, 2, -3, 3)
         assert len(drawn[-1].subfigs) == 1 + (curves is not None)
+
+
+def test_sweeps_draw_medians_over_growing_budgets(tmp_path, drawn):
+    panels = {
+        "A": {"gp": {10: [1.0, 30.0, 20.0], 100: [1e-12, 1e-12, 1e-12]}, "ours": {10: [0.5, 0.5, 0.7]}},
+        "B": {"ours": {10: [4.0], 100: [5.0]}},
+    }
+    report.sweeps(tmp_path / "sweeps.png", panels, "rows", "error", within=(1e-8, 10.0))
+    first, second = drawn[0].axes
+    assert [list(line.get_ydata()) for line in first.get_lines()] == [[10.0, 1e-8], [0.5]]
+    assert first.get_lines()[1].get_color() == second.get_lines()[0].get_color()
+    assert (first.get_xscale(), first.get_yscale()) == ("log", "log")
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["gp", "ours"]

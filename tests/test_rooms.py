@@ -16,15 +16,17 @@ import synthenv
 PACKAGE = Path(synthenv.__file__).parent
 
 FLOORS = (
-    {"catalogue", "recipe", "scores", "seeding", "threads", "tree"},
-    {"nets", "presets", "shelf"},
+    {"catalogue", "checkpoint", "recipe", "scores", "seeding", "threads", "tree"},
+    {"attention", "nets", "presets", "pretraining", "shelf"},
     {"__init__", "artifact", "strategies", "worlds"},
-    {"players", "render", "rollout"},
-    {"expected", "gym", "learners"},
+    {"players", "pretrained", "render", "rollout"},
+    {"playing"},
+    {"expected", "gym", "learners", "ranking"},
     {"agents", "meta", "report", "testing"},
-    {"sb3"},
-    {"cards", "demo"},
+    {"incontext", "sb3"},
+    {"cards", "demo", "imagine"},
     {"portrait"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 )

@@ -11,7 +11,7 @@ import gymnasium
 import pytest
 
 from benchmarks import tables
-from synthenv import cli, meta, recipe
+from synthenv import cli, imagine, meta, recipe
 from synthenv.recipe import EnvRecipe, Exam, InnerStage, Search, load
 from tests.own_task import Swing
 
@@ -24,6 +24,8 @@ TINY = {
     "train ppo": ["--hyperparameters", "tiny.yml"],
     "evaluate": ["--episodes", "1"],
     "evolve": ["--workers", "1"],
+    "imagine": ["--transitions", "60", "--steps", "32", "--n-envs", "2", "--episodes", "1"],
+    "rank evaluate": ["--ranker", "average_rank"],
 }
 """What is added to a command to make it quick."""
 MODULE = f"""
@@ -33,6 +35,15 @@ from {Swing.__module__} import {Swing.__name__} as MyTask
 gymnasium.register("MyTask-v0", MyTask, max_episode_steps=20, kwargs={{"pause": 0.0}})
 """
 """The task of one's own that README.md speaks of."""
+
+
+RUNS = "task,pipeline,budget,score,seconds\n" + "".join(
+    f"{task},{pipeline},{budget},{(1 - 1 / budget) * quality + 0.1 * (task == pipeline)},{2 * budget}\n"
+    for task in ("birds", "cars", "flowers")
+    for pipeline, quality in (("birds", 0.5), ("small", 0.6), ("large", 0.8), ("cars", 0.7))
+    for budget in (10, 50)
+)
+"""A table of runs as README.md speaks of."""
 
 
 def tiny(whole: EnvRecipe) -> EnvRecipe:
@@ -55,6 +66,9 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "my_package.py").write_text(MODULE)
     whole = meta.default_recipe
     monkeypatch.setattr(meta, "default_recipe", lambda target, form: tiny(whole(target, form)))
+    monkeypatch.setattr(imagine, "thrifty", lambda target, form: tiny(whole(target, form)))
+    (tmp_path / "runs.csv").write_text(RUNS)
+    (tmp_path / "partial.csv").write_text("task,pipeline,budget,score,seconds\nmine,small,10,0.4,30\n")
     shutil.copytree(ROOT / "envs", tmp_path / "envs")
     for path in tmp_path.glob("envs/*/recipe.yaml"):
         path.write_text(recipe.dump(tiny(load(EnvRecipe, path))))
@@ -86,7 +100,9 @@ def test_the_demo_compares_both_and_draws(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("block", PYTHON)
-def test_the_python_runs(block):
+def test_the_python_runs(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs.csv").write_text(RUNS)
     quick = re.sub(r"agent\.learn\([\d_]+\)", "agent.learn(8)", block)
     exec(re.sub(r'(PPO\(.*device="cpu")', r"\1, n_steps=8, batch_size=4", quick), {})
 

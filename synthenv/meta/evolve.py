@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from synthenv import artifact, learners, scores, seeding, strategies, worlds
 from synthenv.artifact import Artifact
@@ -33,37 +34,44 @@ def evolve(
     workers: int | None = None,
     progress: bool | None = None,
     checkpoint_every: int = 1,
+    stand_in: RealTask | None = None,
+    spent: int = 0,
 ) -> Artifact:
     """Meta-learn a synthetic environment and write it to `folder`.
+
+    stand_in: a world in which everything happens instead of the real task, as a simulator's is, and that has cost
+    `spent` real steps; then only the exam, where the recipe has one, plays the real task.
 
     run_folder holds checkpoints and TensorBoard logs (default: runs/<id>); with `resume` a killed run goes on from
     there, bit for bit. workers: processes for the inner loops (default: one a core); their number changes no result.
     progress: None shows bars on a terminal only. Raises ValueError for a recipe that cannot be carried out.
     """
-    check(recipe)
+    real = stand_in or worlds.real(recipe.target)
+    check(recipe, real)
     artifact.check_free(Path(folder))
-    real = worlds.real(recipe.target)
     runs = Path(run_folder) if run_folder is not None else Path("runs") / recipe.id
     processes = workers or os.cpu_count() or 1
     with one_thread(), executor(processes) as where, Run(
         recipe, runs, resume=resume, progress=progress, every=checkpoint_every
     ) as run:  # fmt: skip
         synthetic, params = greedy_stage(recipe, real, run, where)
-        synthetic, params, seen = states_stage(recipe, real, run, synthetic, params)
+        synthetic, params, seen, factor = states_stage(recipe, real, run, synthetic, params)
         if isinstance(synthetic, SyntheticMDP):
-            params = dynamics_stage(recipe, run, synthetic, params, seen)
+            params = dynamics_stage(recipe, run, synthetic, params, seen, factor)
         params = inner_stage(recipe, real, run, synthetic, params, where)
         price = run.price()
-        exam = examination(recipe, real, run, synthetic, params)
+        if stand_in is not None:
+            price = {**price, "real_steps": spent, "imagined_steps": price["real_steps"]}
+        exam = examination(recipe, run, synthetic, params)
         facts = {**artifact.describe(*synthetic.spaces), **price, "stages": run.ledger.done, "exam": exam}
         weights = {**params, "centre": synthetic.centre[None], "reach": synthetic.reach[None]}
         steps = expected_steps(synthetic, params, recipe.time_limit)
         return artifact.save(folder, recipe, weights, facts, steps)
 
 
-def check(recipe: EnvRecipe) -> None:
-    """Raise ValueError for what would otherwise fail in the middle of a run."""
-    spaces = worlds.real(recipe.target).spaces
+def check(recipe: EnvRecipe, real: RealTask | None = None) -> None:
+    """Raise ValueError for what would otherwise fail in the middle of a run, in the real task or what stands in."""
+    spaces = (real or worlds.real(recipe.target)).spaces
     for search in (recipe.greedy.search, recipe.inner.search):
         strategy = strategies.named(search.strategy, **search.options)
         strategy.ask(strategy.init(torch.zeros(2)), seeding.generator(0), search.population)
@@ -94,15 +102,15 @@ def greedy_stage(recipe: EnvRecipe, real: RealTask, run: Run, where: Executor) -
 
 def states_stage(
     recipe: EnvRecipe, real: RealTask, run: Run, old: SyntheticBandit, params: Tree
-) -> tuple[SyntheticBandit, Tree, Tree]:
+) -> tuple[SyntheticBandit, Tree, Tree, Tensor]:
     """Stage 2: the box, the start network and the rewards' scale, from where the greedy policy goes.
 
-    Also returns the real transitions seen, leaves [M, ...].
+    Also returns the real transitions seen, leaves [M, ...], and the dilation of each dimension [O].
     """
     stage = recipe.states
     seen = run.once("seen", lambda: states.visit(real, old, params, stage, run.generator("visit")))
     if not stage.enabled:
-        return old, params, seen
+        return old, params, seen, torch.ones_like(old.reach)
     centre, far = states.extent(seen["observation"])
     factor = states.dilation(far, stage.widen, stage.floor)
     # not stage.reach * factor * far: the last bits of environments that have shipped depend on the order
@@ -121,15 +129,18 @@ def states_stage(
         taught |= {**prefixed("start", start), **prefixed("reward", reward)}
         return taught, {"energy_distance": distance}, 0
 
-    return synthetic, {**params, **run.once("states", fit)}, seen
+    return synthetic, {**params, **run.once("states", fit)}, seen, factor
 
 
-def dynamics_stage(recipe: EnvRecipe, run: Run, synthetic: SyntheticMDP, params: Tree, seen: Tree) -> Tree:
-    """First half of stage 4: dynamics and termination from the real steps of stage 2; no further real step."""
+def dynamics_stage(
+    recipe: EnvRecipe, run: Run, synthetic: SyntheticMDP, params: Tree, seen: Tree, factor: Tensor
+) -> Tree:
+    """First half of stage 4: dynamics and termination from the real steps of stage 2, dilated by factor [O].
+
+    No further real step.
+    """
     if not recipe.dynamics.enabled:
         return params
-    stage, (_, far) = recipe.states, states.extent(seen["observation"])
-    factor = states.dilation(far, stage.widen, stage.floor) if stage.enabled else torch.ones_like(far)
 
     def fit() -> tuple[Tree, dict[str, Any], int]:
         ends = {name: states.widened(synthetic, seen[name], factor) for name in ("observation", "following")}
@@ -158,13 +169,11 @@ def inner_stage(
     return {name: evolved.get(name, leaf) for name, leaf in params.items()}
 
 
-def examination(
-    recipe: EnvRecipe, real: RealTask, run: Run, synthetic: SyntheticBandit, params: Tree
-) -> dict[str, Any]:
+def examination(recipe: EnvRecipe, run: Run, synthetic: SyntheticBandit, params: Tree) -> dict[str, Any]:
     """Real returns of fresh agents; the real steps it takes test the artifact and are no part of its price."""
     marks = {}
     for number, loop in enumerate(recipe.exam.loops if recipe.exam.agents else ()):
-        task = InnerTask(recipe, real, synthetic, {}, {})
+        task = InnerTask(recipe, worlds.real(recipe.target), synthetic, {}, {})
         generator = run.generator("exam", number)
         returns, _ = graduates(task, loop, params, recipe.exam.agents, recipe.exam.episodes, generator)
         marks[f"{loop.algorithm}-{loop.steps}"] = scores.statistics(returns[0].mean(-1).tolist())

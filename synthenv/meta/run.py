@@ -6,8 +6,6 @@ numbers follow from the recipe's seed and the place they are used in, so no gene
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,19 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from synthenv import seeding
+from synthenv import checkpoint, seeding
+from synthenv.checkpoint import NAME as CHECKPOINT
 from synthenv.meta.task import Executor, Score, Task
 from synthenv.recipe import EnvRecipe, Search, digest
 from synthenv.strategies import SearchState, named
 from synthenv.tree import Tree, part, prefixed
-
-CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass
@@ -161,27 +156,16 @@ class Run:
         self.ledger.seconds, self._wall = self.ledger.seconds + now - self._wall, now
 
     def _save(self, tensors: Tree) -> None:
-        """Write aside, then rename: a checkpoint is whole or absent, whenever the process dies."""
+        """Write the checkpoint of this moment."""
         self._clock()
-        aside = self.folder / f".{CHECKPOINT}.partial"
-        leaves = {name: leaf.contiguous() for name, leaf in tensors.items()}
-        save_file(leaves, aside, {"ledger": json.dumps(asdict(self.ledger))})
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(self.folder / CHECKPOINT)
+        checkpoint.write(self.folder / CHECKPOINT, tensors, asdict(self.ledger))
         self.writer.flush()
 
 
 def read_checkpoint(path: Path, recipe: str) -> tuple[Ledger, Tree]:
     """The ledger and tensors of a checkpoint; `recipe` is the digest it must be of."""
-    if not path.is_file():
-        raise ValueError(f"nothing to resume: {path.parent} has no {path.name}; start without resume")
+    facts, tensors = checkpoint.read(path, recipe)
     try:
-        with safe_open(path, framework="pt") as file:
-            ledger = Ledger(**json.loads(file.metadata()["ledger"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        return Ledger(**facts), tensors
+    except TypeError as error:
         raise ValueError(f"{path} is damaged ({error}); start over in another folder") from error
-    if ledger.recipe != recipe:
-        raise ValueError(f"{path} is of another recipe; resume with the recipe that began it, or start over")
-    return ledger, tensors

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from synthenv.players.arrays import NumpyBandit, NumpyMDP
-from synthenv.players.base import Array, Draws, Moved, Player, State
+from synthenv.players.base import Array, Draws, Moved, Player, State, Turn
 from synthenv.players.delayed import NumpyDelayedMDP
 from synthenv.players.payoff import KINDS
 from synthenv.players.tensors import TorchPlayer
@@ -31,6 +31,7 @@ __all__ = [
     "Player",
     "State",
     "TorchPlayer",
+    "Turn",
     "player",
 ]
 

@@ -33,6 +33,20 @@ class Moved(NamedTuple):
     terminated: Array
 
 
+class Turn(NamedTuple):
+    """One step with chance in it.
+
+    state, observation, reward, terminated: as in `Moved`.
+    lost: [N] bool, the player cannot tell what follows, so the episode is cut; None for one that always can.
+    """
+
+    state: State
+    observation: Array
+    reward: Array
+    terminated: Array
+    lost: Array | None
+
+
 class Player(Protocol):
     """Plays N episodes of one world; no auto-reset, no time limit."""
 
@@ -62,7 +76,7 @@ class Draws:
     """An environment's randomness: first states and luck, drawn in blocks, for a thousand cost little more than one."""
 
     def __init__(self, player: Player, block: int) -> None:
-        self._player, self._block = player, block
+        self.player, self._block = player, block
         self._generator: torch.Generator | None = None
 
     @property
@@ -78,17 +92,22 @@ class Draws:
     def starts(self, n: int) -> State:
         """First states of n episodes, leaves [N, ...], that nobody else holds."""
         if self._states_used + n > self._block:
-            self._states, self._states_used = self._player.start(self._seeded(), self._block), 0
+            self._states, self._states_used = self.player.start(self._seeded(), self._block), 0
         rows = slice(self._states_used, self._states_used + n)
         self._states_used += n
         return {name: leaf[rows] for name, leaf in self._states.items()}
+
+    def turn(self, state: State, action: Array) -> Turn:
+        """One step of N episodes, int64 [N] or float32 [N, A], and luck."""
+        following, observation, reward, terminated = self.player.step(state, action)
+        return Turn(following, observation, reward + self.luck(len(reward)), terminated, None)
 
     def luck(self, n: int) -> Array:
         """What chance adds to the rewards of n steps, [N]."""
         if self._luck_used + n > self._block:
             generator = self._seeded()
             drawn = torch.randn(self._block, generator=generator, device=generator.device)
-            self._luck, self._luck_used = self._player.array(self._player.noise * drawn), 0
+            self._luck, self._luck_used = self.player.array(self.player.noise * drawn), 0
         rows = slice(self._luck_used, self._luck_used + n)
         self._luck_used += n
         return self._luck[rows]

@@ -16,9 +16,9 @@ from synthenv.worlds.base import Outcome, Params, State
 class SyntheticMDP(SyntheticBandit):
     """A synthetic task that goes on: s' = s + f(s, a), ends where a learned test says so.
 
-    Rewards are the bandit's. Wherever the preferred actions do not end the episode V* = 0 and Q* is the reward, for
-    every discount, horizon and dynamics, and the optimal policy is the bandit's. Ending costs cost.end besides: an
-    agent that does not act well yet expects a negative future, and would otherwise learn to end it.
+    Rewards are the bandit's. Where ends are free, or the preferred actions do not lead to one, V* = 0 and Q* is the
+    reward, for every discount, horizon and dynamics, and the optimal policy is the bandit's. Ending costs cost.end
+    besides: an agent that does not act well yet expects a negative future, and would otherwise learn to end it.
 
     Parameters: the bandit's, noise included; transition.*, which foresees the change of u and a logit of the end as
     `payoff` arranges them; cost.end [P, 1], never negative.

@@ -1,0 +1,277 @@
+"""What policies made inside a world model are worth in the real task, beside policies made in the task itself.
+
+The last policy counts, never one that was selected; returns are of real episodes that no model has seen. Planning, by
+the cross-entropy method at every real step, needs no learning and stands beside it. Classical fits may take the world
+model's place, under the same simulator, learners and planner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import SyncVectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
+
+from benchmarks import contestants
+from benchmarks.harness import spread, write_rows
+from benchmarks.students import exam_seed
+from benchmarks.tables import rows_of
+from benchmarks.world_data import collect
+from benchmarks.world_tasks import TASKS, available, make
+from synthenv.incontext.plan import Planner
+from synthenv.incontext.slots import Numbers
+from synthenv.incontext.transitions import Transitions
+from synthenv.incontext.world import Simulator
+from synthenv.sb3 import SynthVecEnv, algorithm
+
+Array = npt.NDArray[Any]
+TRANSITIONS = 1_000
+"""Real ones, a round."""
+BUDGETS = (1_000, 10_000, 50_000)
+"""Real steps of agents that learn in the task itself; SB3's PPO rounds up to 2,048."""
+FIRST_SEED = 9_500
+CONTEXT_SEED = 9_600
+REAL, PLANNED = "the task", "CEM"
+PLANNED_EPISODES = 10
+"""Real ones that are planned, at most: every step of them takes thousands of imagined ones."""
+
+
+class Agent(Protocol):
+    """SB3's, or a planner."""
+
+    def predict(self, observation: Array, *, deterministic: bool) -> tuple[Array, Any]:
+        """Actions [N] or [N, A] for observations [N, O]."""
+
+
+class Lesson(NamedTuple):
+    """How an agent learns a task: SB3's hyperparameters but for `settings`, in so many environments at once.
+
+    rounds: of TRANSITIONS real ones each; those after the first are collected with an agent as it stands, which was
+    paid `curiosity` for a unit of the model's doubt as well.
+    """
+
+    task: str
+    algorithm: str
+    steps: int = 50_000
+    envs: int = 1
+    settings: Mapping[str, Any] = {}
+    rounds: int = 1
+    curiosity: float = 0.0
+
+
+ON_POLICY: dict[str, Any] = {"envs": 16, "settings": {"n_steps": 128}}
+"""PPO collects its usual 2,048 steps from 16 environments."""
+WIDE = {"net_arch": [256, 256]}
+BALANCE = {
+    "learning_rate": 2.3e-3, "batch_size": 64, "learning_starts": 1_000, "target_update_interval": 10,
+    "train_freq": 256, "gradient_steps": 128, "exploration_fraction": 0.16, "exploration_final_eps": 0.04,
+    "policy_kwargs": WIDE,
+}  # fmt: skip
+CLIMB = {
+    "learning_rate": 4e-3, "batch_size": 128, "buffer_size": 10_000, "learning_starts": 1_000, "gamma": 0.98,
+    "target_update_interval": 600, "train_freq": 16, "gradient_steps": 8, "exploration_fraction": 0.2,
+    "exploration_final_eps": 0.07, "policy_kwargs": WIDE,
+}  # fmt: skip
+PUSH = {
+    "learning_rate": 3e-4, "buffer_size": 50_000, "batch_size": 512, "ent_coef": 0.1, "train_freq": 32,
+    "gradient_steps": 32, "gamma": 0.9999, "tau": 0.01, "learning_starts": 0, "use_sde": True,
+    "policy_kwargs": {"log_std_init": -3.67, "net_arch": [64, 64]},
+}  # fmt: skip
+LESSONS = (
+    Lesson("CartPole200-v0", "PPO", **ON_POLICY),
+    Lesson("CartPole-v1", "PPO", **ON_POLICY),
+    Lesson("CartPole-v1", "DQN", settings=BALANCE),
+    Lesson("Pendulum-v1", "SAC", 10_000),
+    Lesson("OSWMGrid-v0", "PPO", **ON_POLICY),
+    Lesson("OSWMLine-v0", "SAC", 10_000),
+    Lesson("Acrobot-v1", "PPO", **ON_POLICY),
+    Lesson("MountainCarContinuous-v0", "SAC", settings=PUSH, rounds=4, curiosity=1.0),
+    Lesson("MountainCar-v0", "DQN", 100_000, settings=CLIMB, rounds=4, curiosity=1.0),
+    Lesson("Reacher-v5", "SAC", 20_000),
+    Lesson("Room-v0", "SAC", 20_000),
+    Lesson("Paddle-v0", "PPO", **ON_POLICY),
+    Lesson("Gearbox-v0", "SAC", 10_000),
+    Lesson("CartPole200-v0", PLANNED, 0),
+    Lesson("Pendulum-v1", PLANNED, 0),
+)
+"""Settings other than SB3's defaults are rl_zoo3's for the task. CliffWalking's observation, the number of a cell, is
+nothing that a network of SB3 learns from, with or without a world model."""
+
+
+class Cell(NamedTuple):
+    """One agent: made in a model of a context, or, where `model` is REAL, in the task itself."""
+
+    task: str
+    model: str
+    algorithm: str
+    steps: int
+    context: int
+    seed: int
+
+
+Key = tuple[str, ...]
+
+
+def key(cell: Cell) -> Key:
+    """What a cell is filed under."""
+    return (cell.task, contestants.name(cell.model), *map(str, cell[2:]))
+
+
+def ask(parser: argparse.ArgumentParser) -> None:
+    """What can be asked of this part."""
+    tasks = tuple(dict.fromkeys(lesson.task for lesson in LESSONS))
+    ways = tuple(dict.fromkeys(lesson.algorithm for lesson in LESSONS))
+    parser.add_argument("--models", nargs="+", default=[contestants.OURS], metavar="MODEL",
+                        help=f'as of accuracy, and "{REAL}" for agents without a model')  # fmt: skip
+    parser.add_argument("--tasks", nargs="+", choices=tasks, default=tasks, metavar="TASK", help="(default: all)")
+    parser.add_argument("--algorithms", nargs="+", choices=ways, default=ways, help="(default %(default)s)")
+    parser.add_argument("--seeds", type=int, default=10, help="agents a context (default %(default)s)")
+    parser.add_argument("--contexts", type=int, default=3, help="logs a task (default %(default)s)")
+    parser.add_argument("--steps", nargs="+", type=int, help="of every agent, instead of its lesson's")
+    parser.add_argument("--episodes", type=int, default=50, help="real ones an agent (default %(default)s)")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Train and measure the agents that the table lacks."""
+    table = args.results / "world_model_transfer.csv"
+    cells = plan(args)
+    origins = {contestants.name(model): origin(model) for model in args.models}
+    asked = {key(cell) for cell in cells}
+    known: dict[Key, dict[str, Any]] = {}
+    for row in rows_of(table) if table.is_file() else ():
+        same = row["origin"] == origins.get(row["model"], row["origin"])
+        redo = args.fresh or int(row["episodes"]) != played_by(row["algorithm"], args.episodes)
+        if same and not (redo and key_of(row) in asked):
+            known[key_of(row)] = dict(row)
+    missing = [cell for cell in cells if key(cell) not in known]
+    print(f"{len(missing)} of {len(cells)} agents to train")
+    for cell, row in spread(functools.partial(measured, asked=args.episodes), missing, args.workers):
+        known[key(cell)] = row
+        write_rows(table, (known[at] for at in sorted(known, key=order)))
+
+
+def plan(args: argparse.Namespace) -> list[Cell]:
+    """The agents asked for: a first of every lesson, then the second, and so on."""
+    lessons = [
+        lesson for lesson in LESSONS if lesson.task in available(args.tasks) and lesson.algorithm in args.algorithms
+    ]
+    cells = []
+    for seed in range(FIRST_SEED, FIRST_SEED + args.seeds):
+        for model in args.models:
+            for lesson in lessons:
+                if model == REAL:
+                    ways = [(steps, 0) for steps in args.steps or BUDGETS if lesson.steps]
+                elif lesson.algorithm == PLANNED:
+                    ways = [(0, context) for context in range(args.contexts)]
+                else:
+                    ways = [(steps, at) for steps in args.steps or [lesson.steps] for at in range(args.contexts)]
+                cells += [Cell(lesson.task, model, lesson.algorithm, steps, at, seed) for steps, at in ways]
+    return cells
+
+
+def played_by(way: str, episodes: int) -> int:
+    """Real episodes of an agent, of so many asked for."""
+    return min(episodes, PLANNED_EPISODES) if way == PLANNED else episodes
+
+
+def key_of(row: Mapping[str, str]) -> Key:
+    """What a row of the table is filed under."""
+    return tuple(row[name] for name in Cell._fields)
+
+
+def order(at: Key) -> tuple[Any, ...]:
+    """Where an agent stands in the table."""
+    task, model, way, *numbers = at
+    return [*TASKS].index(task), model == REAL, model, way, *map(int, numbers)
+
+
+def origin(model: str) -> str:
+    """What a return stands or falls with: the digest of the weights, nothing where no model is used."""
+    return "" if model == REAL else contestants.origin(model)
+
+
+def measured(cell: Cell, asked: int) -> dict[str, Any]:
+    """A row of the table: train an agent, then measure its final policy. A planner's CPU seconds are of playing."""
+    lesson = next(one for one in LESSONS if (one.task, one.algorithm) == (cell.task, cell.algorithm))
+    episodes = played_by(cell.algorithm, asked)
+    began = time.process_time()
+    agent: Agent
+    if cell.model == REAL:
+        agent, spent = taught(lesson, cell.steps, cell.seed, real_batch(lesson, cell.seed)), cell.steps
+    else:
+        agent, spent = imagined(lesson, cell)
+    seconds = time.process_time() - began
+    returns = real_returns(agent, cell.task, episodes, cell.seed)
+    if lesson.algorithm == PLANNED:
+        seconds = time.process_time() - began
+    return {
+        **cell._asdict(), "model": contestants.name(cell.model), "transitions": spent, "episodes": episodes,
+        "real_return": round(float(returns.mean()), 3), "cpu_seconds": f"{seconds:.2f}", "origin": origin(cell.model),
+    }  # fmt: skip
+
+
+def imagined(lesson: Lesson, cell: Cell) -> tuple[Agent, int]:
+    """An agent that learns or plans in the model alone, and how many real transitions it has cost."""
+    log = collect(cell.task, TRANSITIONS, "random", CONTEXT_SEED + cell.context)
+    for more in range(1, lesson.rounds):
+        scout = inside(lesson, cell, contestants.simulator(cell.model, log), lesson.curiosity)
+        log = log.join(played(scout, cell.task, CONTEXT_SEED + 10 * more + cell.context))
+    return inside(lesson, cell, contestants.simulator(cell.model, log)), len(log)
+
+
+def inside(lesson: Lesson, cell: Cell, simulator: Simulator, curiosity: float = 0.0) -> Agent:
+    """An agent trained in a simulator, or one that plans in it."""
+    if lesson.algorithm == PLANNED:
+        return Planner(simulator, seed=cell.seed)
+    venv = SynthVecEnv(simulator.make_vec(lesson.envs, penalty=-curiosity))
+    venv.seed(cell.seed)
+    return taught(lesson, cell.steps, cell.seed, venv)
+
+
+def taught(lesson: Lesson, steps: int, seed: int, venv: VecEnv) -> BaseAlgorithm:
+    """An agent trained in a batch of environments."""
+    settings = dict(lesson.settings)
+    if venv.num_envs == 1 and lesson.algorithm == "PPO":
+        settings["n_steps"] = lesson.envs * settings["n_steps"]
+    kind = algorithm(lesson.algorithm)
+    return kind("MlpPolicy", venv, seed=seed, device="cpu", **settings).learn(steps, progress_bar=False)
+
+
+def real_batch(lesson: Lesson, seed: int) -> VecEnv:
+    """The task itself for SB3, observations as plain numbers."""
+    return make_vec_env(lambda: shown(lesson.task), 1, seed)
+
+
+def shown(task: str) -> gymnasium.Env[Any, Any]:
+    """The task with observations as plain numbers."""
+    return Numbers(make(task))
+
+
+def played(agent: Agent, task: str, seed: int) -> Transitions:
+    """Real transitions of an agent that explores as it does in training."""
+    env = make(task)
+    log = Transitions.collect(env, TRANSITIONS, lambda seen: agent.predict(seen, deterministic=False)[0], seed)
+    env.close()
+    return log
+
+
+def real_returns(agent: Agent, task: str, episodes: int, seed: int) -> npt.NDArray[np.float64]:
+    """Return of each of so many real episodes, [episodes]; of every environment only the first counts."""
+    venv = SyncVectorEnv([functools.partial(shown, task)] * episodes)
+    observation, _ = venv.reset(seed=exam_seed(seed))
+    returns, alive = np.zeros(episodes), np.ones(episodes, np.bool_)
+    while alive.any():
+        observation, reward, terminated, truncated, _ = venv.step(agent.predict(observation, deterministic=True)[0])
+        returns += reward * alive
+        alive &= ~(terminated | truncated)
+    venv.close()
+    return returns

@@ -1,0 +1,222 @@
+"""From a few real transitions to a policy: collect, condition, learn or plan in imagination, measure once.
+
+With several rounds the agent itself collects what the world model is shown next. Until the last round it is paid for
+doubt, so that it goes where the model knows least; in the last it pays for doubt, so that it stays where the model is
+right.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from synthenv import meta, sb3
+from synthenv.incontext.imagined import ImaginedWorld
+from synthenv.incontext.plan import Planner
+from synthenv.incontext.slots import Numbers
+from synthenv.incontext.transitions import Transitions
+from synthenv.incontext.world import Simulator, WorldModel
+from synthenv.recipe import EnvRecipe, Exam, Search
+from synthenv.report import rollouts
+from synthenv.scores import statistics
+from synthenv.threads import one_thread
+
+ROLLOUT = 2048
+"""Steps between updates of SB3's on-policy defaults, here of all episodes together."""
+FAN = 64
+"""Imagined episodes behind the picture's bands."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done with how much."""
+
+    transitions: int = 1000
+    """Real steps a round."""
+    rounds: int = 1
+    """Times that real steps are collected: first by random actions, then by the agent."""
+    algorithm: str = "ppo"
+    """Stable-Baselines3's, or "cem" for planning at every step instead of a policy."""
+    steps: int = 50_000
+    """Imagined steps an agent is trained for, each round."""
+    n_envs: int = 16
+    """Imagined episodes side by side."""
+    hyperparameters: Mapping[str, Any] | None = None
+    """As `sb3.train` takes them; None for SB3's defaults with normalised observations and rewards, for numbers of any
+    size, and updates of PPO after as many steps of all episodes together as of one by default."""
+    penalty: float = 1.0
+    """Cost of doubt in the last round; see `incontext.world.Conduct`."""
+    curiosity: float = 1.0
+    """What doubt pays in rounds before the last."""
+    anywhere: float = 0.5
+    """Share of imagined episodes that begin in any state of the data, not at a start."""
+    margin: float | None = None
+    """Cut imagined episodes that leave the range of the data by more than this share of it."""
+    max_std: float | None = None
+    """Cut imagined episodes where doubt is above this."""
+    sticky: float = 0.0
+    """Probability with which an action is repeated while collecting."""
+    noise: float = 0.2
+    """Share of random actions while an agent collects."""
+    episodes: int = 20
+    """Real episodes measured in the end."""
+    seed: int = 0
+
+
+class Imagined(NamedTuple):
+    """What came of it.
+
+    returns, lengths: [episodes] of the final policy in the real task.
+    agent: an SB3 model, or a planner.  simulator: what it learned in, with all real transitions as its `data`.
+    cpu_seconds: of collecting, conditioning and training; measuring left out.
+    """
+
+    returns: npt.NDArray[np.float64]
+    lengths: npt.NDArray[np.int64]
+    agent: Any
+    simulator: Simulator
+    record: Record
+    cpu_seconds: float
+
+    def price(self) -> str:
+        """Real steps and time, in words."""
+        return (
+            f"real transitions spent: {len(self.simulator.data):,} to learn, {int(self.lengths.sum()):,} to measure; "
+            f"{self.cpu_seconds:.1f} CPU seconds"
+        )
+
+
+def imagine(target: str, plan: Plan, model: WorldModel, say: Say = print) -> Imagined:
+    """A policy for a real task from `plan.rounds * plan.transitions` of its steps, measured there once, at the end."""
+    begun = time.process_time()
+    with one_thread():
+        data = Transitions.collect(target, plan.transitions, seed=plan.seed, sticky=plan.sticky)
+        data = replace(data, horizon=sb3.time_limit(target))
+        for number in range(1, plan.rounds):
+            agent = practised(model.condition(data), plan, plan.seed + number, -plan.curiosity)
+            act = wandering(agent, data, plan.noise, plan.seed + number)
+            more = Transitions.collect(target, plan.transitions, act, plan.seed + number, plan.sticky)
+            data = data.join(more)
+            say(f"round {number}: {len(data):,} real transitions, {int(data.start.sum())} episodes, mean reward of the "
+                f"last {len(more):,}: {more.reward.mean():.3g}")  # fmt: skip
+        simulator = model.condition(data)
+        agent = practised(simulator, plan, plan.seed, plan.penalty)
+        cpu_seconds = time.process_time() - begun
+        record = Record(agent)
+        returns, lengths = sb3.measure(record, target, plan.episodes, plan.seed + 1, shown=Numbers)
+    return Imagined(returns, lengths, agent, simulator, record, cpu_seconds)
+
+
+def practised(simulator: Simulator, plan: Plan, seed: int, penalty: float) -> Any:
+    """An agent trained in a simulator, or a planner in it."""
+    conduct: dict[str, Any] = {"penalty": penalty, "margin": plan.margin, "max_std": plan.max_std}
+    if plan.algorithm == "cem":
+        return Planner(simulator, seed=seed, **conduct)
+    batch = simulator.make_vec(plan.n_envs, anywhere=plan.anywhere, **conduct)
+    if batch.max_episode_steps is None:
+        raise ValueError(f"{simulator.data.task} has no time limit; register it with max_episode_steps")
+    settings = plan.hyperparameters
+    if settings is None:
+        settings = {"normalize": True}
+        if plan.algorithm.lower() == "ppo":
+            settings["n_steps"] = max(1, ROLLOUT // plan.n_envs)
+    return sb3.train(plan.algorithm, batch, plan.steps, seed=seed, hyperparameters=settings)
+
+
+def wandering(agent: Any, data: Transitions, noise: float, seed: int) -> Callable[[npt.NDArray[np.float32]], Any]:
+    """The agent's own policy, undecided where it is, with a share of random actions: [O] -> one action."""
+    chance, action = np.random.default_rng(seed), data.spaces.action
+    action.seed(seed)
+    seen = sb3.normaliser(agent)
+
+    def act(observation: npt.NDArray[np.float32]) -> Any:
+        if chance.random() < noise:
+            return action.sample()
+        return agent.predict(seen(observation), deterministic=False)[0]
+
+    return act
+
+
+class Record:
+    """An agent that remembers what it saw and did, so that measuring it is enough to draw it."""
+
+    def __init__(self, agent: Any) -> None:
+        self.agent, self.observation_space = agent, agent.observation_space
+        self.seen: list[npt.NDArray[np.float32]] = []
+        self.done: list[npt.NDArray[Any]] = []
+        self._seen_as = sb3.normaliser(agent)
+
+    def predict(self, observation: npt.NDArray[Any], deterministic: bool = True) -> tuple[npt.NDArray[Any], None]:
+        """Actions for observations [N, O], without what recurrent agents would carry on."""
+        action, _ = self.agent.predict(self._seen_as(observation), deterministic=deterministic)
+        self.seen.append(np.array(observation, dtype=np.float32))
+        self.done.append(np.array(action))
+        return action, None
+
+
+def keep(found: Imagined, plan: Plan, folder: Path) -> Path:
+    """Save the transitions, and the agent where there is one to save."""
+    found.simulator.data.save(folder / "transitions.npz")
+    if not isinstance(found.agent, Planner):
+        facts = {"target": found.simulator.data.task, "seed": plan.seed, "cpu_seconds": round(found.cpu_seconds, 2)}
+        sb3.save_agent(
+            found.agent,
+            folder / "agent",
+            env_id="InContext-v0",
+            scores=statistics(found.returns),
+            hyperparameters=plan.hyperparameters,
+            facts=facts,
+        )
+    return folder
+
+
+def draw(path: Path, found: Imagined, seed: int = 0) -> Path:
+    """Draw the first measured episode beside what the simulator makes of its first state and its actions."""
+    length = int(found.lengths[0])
+    real = np.stack([seen[0] for seen in found.record.seen[:length]])  # [T, O]
+    actions = np.stack([done[0] for done in found.record.done[:length]])
+    generator = torch.Generator().manual_seed(seed)
+    state, walks = torch.from_numpy(real[:1]).repeat(FAN, 1), []
+    for action in actions:
+        walks.append(state.numpy())
+        repeated = torch.from_numpy(np.broadcast_to(action, (FAN, *action.shape)).copy())
+        state = found.simulator.predict(state, repeated).sample_next_obs(generator)
+    fan = np.quantile(np.stack(walks), (0.05, 0.5, 0.95), axis=1)  # [3, T, O]
+    names = [f"observation[{i}]" for i in range(real.shape[1])]
+    known = found.simulator.data
+    title = f"{known.task}: the same actions from the same start, {len(known):,} transitions known"
+    rollouts(
+        path,
+        {name: real[:, i] for i, name in enumerate(names)},
+        {name: fan[:, :, i] for i, name in enumerate(names)},
+        title,
+    )
+    return path
+
+
+def stand_in(data: Transitions, model: WorldModel, target: str | None = None) -> ImaginedWorld:
+    """A world model's simulation of the task, as what synthetic environments are evolved for.
+
+    Means follow, and an end is where it is likely; episodes that leave the range of the data stand still.
+    """
+    if (target or data.task) is None:
+        raise ValueError("the transitions do not name their task: give its id")
+    world = model.condition(data).world(sampled=False, threshold=0.5, penalty=1.0, margin=1.0)
+    world.name = target or world.name
+    return world
+
+
+def thrifty(target: str, form: Any) -> EnvRecipe:
+    """`meta.default_recipe` for a stand-in, whose steps are dearer than those of a few equations: no exam."""
+    recipe = meta.default_recipe(target, form)
+    search = Search(recipe.greedy.search.strategy, recipe.greedy.search.options, population=64, generations=60)
+    greedy = replace(recipe.greedy, search=search, episodes=4, stretch=1.0)
+    return replace(recipe, greedy=greedy, states=replace(recipe.states, episodes=16), exam=Exam(agents=0))

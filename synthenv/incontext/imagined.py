@@ -1,0 +1,102 @@
+"""A simulator as a world: learners, rollouts and meta-learning take it for the task itself.
+
+Letters: P population members, N episodes in parallel, Q = P * N queries, O observation size, A action size.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from synthenv.incontext.world import Conduct, Simulator
+from synthenv.worlds.base import Outcome, Params, State
+
+
+class Move(NamedTuple):
+    """One imagined step.
+
+    observation: [Q, O].  reward: [Q].  terminated: [Q] bool.
+    lost:        [Q] bool, the simulator is not believed any more; such an observation is the last that was.
+    """
+
+    observation: Tensor
+    reward: Tensor
+    terminated: Tensor
+    lost: Tensor
+
+
+def move(
+    simulator: Simulator, conduct: Conduct, observation: Tensor, action: Tensor, generator: torch.Generator | None
+) -> Move:
+    """A step from observation [Q, O] with action [Q] or [Q, A]; without a generator, the most likely one."""
+    prediction = simulator.foresee(observation, action)
+    if conduct.sampled and generator is not None:
+        following = prediction.sample_next_obs(generator)
+    else:
+        following = prediction.next_obs
+    if conduct.threshold is None and generator is not None:
+        terminated = prediction.sample_end(generator)
+    else:
+        terminated = prediction.terminated > (conduct.threshold or 0.5)
+    reward = prediction.reward
+    if conduct.penalty:
+        reward = reward - conduct.penalty * simulator.wage * simulator.doubt(prediction)
+    lost = simulator.strayed(prediction, following, conduct)
+    if lost.any():
+        following = torch.where(lost[:, None], observation, following)
+        reward = torch.where(reward.isfinite(), reward, 0.0)
+    return Move(following, reward, terminated & ~lost, lost)
+
+
+class ImaginedWorld:
+    """The task that a simulator was shown, as a `worlds.base.RealTask`.
+
+    All P * N episodes are one batch of queries. Where the simulator is not to be believed any more (see `Conduct`) an
+    episode is not over, for an end would be welcome where steps cost: it stands still, and every further step pays the
+    worst that the data have seen, or nothing where they have seen nothing worse.
+
+    Parameters: none, as `nothing` [P, 0]. State: observation [P, N, O]; lost [P, N] bool.
+    """
+
+    chunk: ClassVar[int] = 32
+    """Candidates to score together: with few, all processes have some."""
+
+    def __init__(self, simulator: Simulator, conduct: Conduct, horizon: int | None = None) -> None:
+        """`horizon` is the real task's unless given; raises ValueError where neither is known."""
+        data = simulator.data
+        limit = horizon or data.real_horizon
+        if limit is None:
+            raise ValueError("the transitions do not tell after how many steps an episode is truncated: give a horizon")
+        self.simulator, self.conduct, self.horizon = simulator, conduct, limit
+        self.name, self.spaces = data.task or "imagined", simulator.spaces
+        self.worst = min(0.0, float(data.reward.min()))
+
+    def init(self, generator: torch.Generator, population: int) -> Params:
+        """No parameters: the members are copies of the task."""
+        return {"nothing": torch.zeros((population, 0))}
+
+    def reset(self, params: Params, generator: torch.Generator, n: int) -> State:
+        """First states of n episodes a member, resampled from those of the data."""
+        population = len(params["nothing"])
+        observation = self.simulator.first(generator, population * n, self.conduct)
+        lost = torch.zeros((population, n), dtype=torch.bool)
+        return {"observation": observation.unflatten(0, (population, n)), "lost": lost}
+
+    def observe(self, params: Params, state: State) -> Tensor:
+        """The state itself, [P, N, O]."""
+        return state["observation"]
+
+    def step(
+        self, params: Params, state: State, action: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[State, Outcome]:
+        """One step of every episode; action [P, N] or [P, N, A]. Without a generator, the most likely one."""
+        episodes, before = action.shape[:2], state["observation"]
+        moved = move(self.simulator, self.conduct, before.flatten(0, 1), action.flatten(0, 1), generator)
+        observation, reward, terminated, strayed = (leaf.unflatten(0, episodes) for leaf in moved)  # [P*N] -> [P, N]
+        lost = state["lost"] | strayed
+        if lost.any():
+            observation = torch.where(lost[..., None], before, observation)
+            reward, terminated = reward.masked_fill(lost, self.worst), terminated & ~lost
+        return {"observation": observation, "lost": lost}, Outcome(observation, reward, terminated)

@@ -1,0 +1,63 @@
+"""What the nearest rows of the context did: the regressor for switches, grids and other things without slopes.
+
+Letters: B tasks, C context rows, Q queries, D inputs, Y outputs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from synthenv.incontext.closed_form import Scaling, scaling
+
+MOST = 4
+"""Neighbours asked."""
+
+
+class Neighbours(NamedTuple):
+    """Rows to compare with, of B tasks."""
+
+    inputs: Scaling
+    rows: Tensor
+    """[B, C, D], standardised."""
+    outputs: Tensor
+    """[B, C, Y]"""
+    noise: Tensor
+    """[B, 1, Y] root mean square of the leave-one-out errors."""
+    residual: Tensor
+    """[B, C, Y]"""
+
+    def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [B, Q, Y] at x [B, Q, D]."""
+        mean = _asked(_squares(self.inputs(x.double()), self.rows), self.outputs)
+        return mean, self.noise.expand_as(mean)
+
+
+def neighbours(x: Tensor, y: Tensor) -> Neighbours:
+    """Remember x [B, C, D] and y [B, C, Y]."""
+    x, y = x.double(), y.double()
+    inputs = scaling(x)
+    rows = inputs(x)
+    apart = _squares(rows, rows)
+    apart.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    alone = x.shape[1] == 1
+    residual = y.clone() if alone else y - _asked(apart, y)
+    return Neighbours(inputs, rows, y, residual.square().mean(1, keepdim=True).sqrt(), residual)
+
+
+def _squares(x: Tensor, z: Tensor) -> Tensor:
+    """Squared distances [B, N, M] of x [B, N, D] and z [B, M, D]."""
+    size = x.square().sum(-1)[..., None] + z.square().sum(-1)[:, None]
+    return torch.baddbmm(size, x, z.mT, alpha=-2).clamp_(min=0)
+
+
+def _asked(squares: Tensor, outputs: Tensor) -> Tensor:
+    """Outputs [B, M, Y] of the nearest, weighted by their inverse squared distances [B, N, M]: [B, N, Y]."""
+    near, index = squares.topk(min(MOST, squares.shape[-1]), -1, largest=False)  # [B, N, K]
+    weight = 1 / (near + 1e-6)
+    weight = weight / weight.sum(-1, keepdim=True)
+    said = outputs.gather(1, index.flatten(1)[..., None].expand(-1, -1, outputs.shape[-1]))  # [B, N*K, Y]
+    mean: Tensor = (weight[..., None] * said.unflatten(1, index.shape[1:])).sum(2)
+    return mean

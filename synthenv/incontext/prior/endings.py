@@ -1,0 +1,80 @@
+"""Where episodes end: beyond a plane, outside a box or a ball, inside a goal.
+
+An ending is a number that grows towards the place, and a level above which it is reached. The level is chosen when it
+is known what happened: as high as lets a wanted share of steps survive, so that endings are rare or frequent but never
+all or nothing. What an episode lived after it reached the place is then cut.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from synthenv.incontext.prior.dice import Dice
+
+KINDS = ("none", "halfspace", "box", "ball", "goal")
+"""No ending; beyond a plane; outside an interval or box; outside a ball; inside a ball."""
+APART = 1e6
+"""Added from one episode to the next, so that one running maximum over a lane serves all; float64 keeps the digits."""
+
+
+class Endings(NamedTuple):
+    """kind: [B] int64 in KINDS. centre: [B, 4, 1] of the place. weight: [B, 4, 1] of the coordinates it is about.
+    reached, kept: [B, R] bool, the state that follows is in the place; the step is one that an agent sees."""
+
+    kind: Tensor
+    centre: Tensor
+    weight: Tensor
+    reached: Tensor
+    kept: Tensor
+
+
+def draw(dice: Dice, possible: Tensor, weights: dict[str, float]) -> Tensor:
+    """Kinds of ending [B] int64 in KINDS; none where possible [B] is False, for a world that has endings of its own."""
+    return dice.pick([weights.get(name, 0.0) for name in KINDS], len(possible)) * possible
+
+
+def find(
+    dice: Dice,
+    places: Tensor,
+    valid: Tensor,
+    origin: Tensor,
+    start: Tensor,
+    kind: Tensor,
+    needed: int,
+) -> Endings:
+    """Endings for what was lived.
+
+    places [B, 4, R] standardised coordinates of the states that followed, valid [B, 4] bool; origin [B, 4] the natural
+    zero in these units; start [B, T, N] bool; kind [B] in KINDS; at least `needed` of a task's R steps survive.
+    """
+    tasks, size, rows = places.shape
+    about = dice.some(valid, 0.3).float() * dice.uniform(0.5, 1.5, tasks, size)
+    visited = places[torch.arange(tasks, device=dice.device), :, dice.whole(0, rows - 1, tasks)]
+    around = torch.where(dice.chance(0.6, tasks, 1), origin.clamp(-2, 2), torch.zeros_like(origin))
+    centre = torch.where((kind == KINDS.index("goal"))[:, None], visited, around)[..., None]
+    weight = torch.where((kind == 1)[:, None], about * dice.signs(tasks, size), about)[..., None]
+    away = (places - centre) * weight
+    round_about = away.square().sum(1).sqrt()
+    measures = torch.stack((round_about, away.sum(1), away.abs().amax(1), round_about, -round_about))
+    measure = measures.gather(0, kind[:, None].expand(-1, rows)[None])[0]  # [B, R]
+    reached = torch.zeros_like(measure, dtype=torch.bool)
+    kept = torch.ones_like(reached)
+    if len(index := (kind > 0).nonzero()[:, 0]):
+        reached[index], kept[index] = _cut(measure[index], start[index], dice.uniform(0, 1, len(index)), needed)
+    return Endings(kind, centre, weight, reached, kept)
+
+
+def _cut(measure: Tensor, start: Tensor, luck: Tensor, needed: int) -> tuple[Tensor, Tensor]:
+    """Which steps reach the place and which come before it, [B, R] bool, for measure [B, R] and luck [B] in [0, 1)."""
+    rows = measure.shape[1]
+    apart = APART * start.long().cumsum(1).double()  # [B, T, N], one step of it an episode
+    highest = (measure.unflatten(1, start.shape[1:]) + apart).cummax(1).values - apart
+    before = torch.cat((highest[:, :1], highest[:, :-1]), 1).masked_fill(start, -APART).flatten(1).float()
+    survivors = (needed + (rows - needed) * luck.square()).long().clamp(needed, rows)
+    level = before.sort(-1).values.gather(1, survivors[:, None] - 1)
+    every = level == -APART  # so many steps are the first of an episode that any level lets enough survive
+    level = torch.where(every, measure.mean(1, keepdim=True), level)
+    return highest.flatten(1).float() > level, before <= level

@@ -1,0 +1,145 @@
+"""Gaussian processes: exact where they should be, honest about the rest, and the gradient they are fitted by."""
+
+import pytest
+import torch
+
+from synthenv.incontext import gaussian_process as module
+from synthenv.incontext.gaussian_process import Kernel, gaussian_process, search, spread_over, usual
+
+DOUBLE = torch.float64
+
+
+def rows(count, size, seed=0, tasks=2):
+    return torch.randn((tasks, count, size), generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
+
+
+def law(x):
+    return torch.stack((x[..., 0] - 0.5 * x[..., 1], torch.sin(2 * x[..., 0]) + x[..., 1].square()), -1)
+
+
+def test_finds_smooth_laws():
+    x, new = rows(120, 2), 0.7 * rows(50, 2, seed=1)
+    error = (gaussian_process(x, law(x)).predict(new)[0] - law(new)).square().mean(1)  # [B, Y]
+    assert (error[:, 0] < 1e-8).all()
+    assert (error[:, 1] < 1e-3).all()
+
+
+def exact(fitted, x, y, keep):
+    """Posterior mean at all rows from the rows kept, by the textbook: K (K + noise)^-1 y."""
+    rows = fitted.inputs(x)[fitted.task]
+    targets = (y - fitted.offset).mT[fitted.task, fitted.slot][..., None]
+    own = fitted.kernel(rows[:, keep], rows[:, keep])
+    own.diagonal(dim1=1, dim2=2).add_(fitted.kernel.noise.exp() + module.JITTER)
+    return fitted.kernel(rows, rows[:, keep]) @ torch.linalg.solve(own, targets[:, keep]), targets
+
+
+def test_residuals_are_those_of_leaving_rows_out():
+    x = rows(25, 2)
+    y = law(x) + 0.1 * rows(25, 2, seed=3)
+    fitted = gaussian_process(x, y)
+    for row in (0, 11):
+        mean, targets = exact(fitted, x, y, [i for i in range(25) if i != row])
+        left = (targets - mean)[:, row, 0].view(2, 2)
+        assert torch.allclose(fitted.residual[:, row], left, rtol=1e-3, atol=1e-5)
+
+
+def test_many_rows_are_projected_and_few_are_not():
+    x, new = rows(90, 2), 0.5 * rows(30, 2, seed=2)
+    y = law(x) + 0.05 * rows(90, 2, seed=3)
+    whole = gaussian_process(x, y)
+    part = gaussian_process(x, y, most=60)
+    assert (whole.anchors.shape[1], part.anchors.shape[1]) == (90, 60)
+    assert torch.allclose(whole.predict(new)[0], part.predict(new)[0], atol=0.06)
+
+
+def test_gradient_is_that_of_the_likelihood():
+    x, y = rows(20, 3), law(rows(20, 3))[..., :1]
+    at = torch.cat(usual(torch.tensor([3, 3]), 3).mean, 1).requires_grad_()
+
+    def likelihood(at):
+        kernel = Kernel(*at.split([3, 1, 1, 1], 1))
+        apart = ((x[:, :, None] - x[:, None]) / kernel.lengths.exp()[:, None, None]).square().sum(-1)
+        smooth, linear, noise = (part.exp()[..., None] for part in kernel[1:])
+        total = 1 + linear * (x @ x.mT) + smooth * (-0.5 * apart).exp()
+        assert torch.allclose(total, kernel(x, x))
+        total = (
+            total
+            + noise * torch.eye(20)
+            + torch.diag_embed(module.JITTER * kernel.variance(x).detach().mean(1, keepdim=True).expand(-1, 20))
+        )
+        root = torch.linalg.cholesky(total)
+        return -0.5 * (y * torch.cholesky_solve(y, root)).sum() - root.diagonal(dim1=1, dim2=2).log().sum()
+
+    (expected,) = torch.autograd.grad(likelihood(at), at)
+    found = module._slope(Kernel(*at.detach().split([3, 1, 1, 1], 1)), x, y)
+    assert torch.allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_search_climbs():
+    x = rows(40, 2)
+    y = law(x)[..., 1:] - law(x)[..., 1:].mean(1, keepdim=True)
+    prior = usual(torch.tensor([2, 2]), 2)
+    before = module._slope(search(x, y, prior, 1), x, y).norm()
+    assert module._slope(search(x, y, prior, 60), x, y).norm() < 0.2 * before
+
+
+def test_without_a_trend_it_returns_to_the_mean():
+    x = rows(40, 2)
+    far = torch.full((2, 1, 2), 3e5, dtype=DOUBLE)
+    plain, line = (gaussian_process(x, law(x)[..., :1], trend=trend).predict(far)[0] for trend in (False, True))
+    assert (line - 1.5e5).abs().max() < 1e3
+    assert plain.abs().max() < 1e3
+
+
+def test_an_input_that_does_not_matter_gets_a_long_scale():
+    x = rows(80, 3)
+    fitted = gaussian_process(x, torch.sin(2 * x[..., :1]))
+    assert (fitted.kernel.lengths[:, 0] + 1 < fitted.kernel.lengths[:, 1:].min(1).values).all()
+
+
+def test_noise_is_found_and_covered():
+    x, new = rows(150, 2), rows(400, 2, seed=5)
+    fitted = gaussian_process(x, law(x)[..., :1] + 0.2 * rows(150, 1, seed=6))
+    mean, sd = fitted.predict(new)
+    inside = ((law(new)[..., :1] + 0.2 * rows(400, 1, seed=7) - mean).abs() < 1.645 * sd).double().mean()
+    assert 0.82 < float(inside) < 0.97
+
+
+def test_far_away_it_is_unsure():
+    x = rows(30, 2)
+    fitted = gaussian_process(x, law(x))
+    near, far = (fitted.predict(torch.full((2, 1, 2), value, dtype=DOUBLE))[1] for value in (0.0, 40.0))
+    assert (far > 10 * near).all()
+
+
+def test_outputs_and_inputs_out_of_use_change_nothing():
+    x, new = rows(20, 2), rows(5, 2, seed=1)
+    alone = gaussian_process(x, law(x))
+    padded = gaussian_process(
+        torch.cat((x, torch.zeros_like(x)), -1), torch.cat((law(x), torch.zeros(2, 20, 1)), -1),
+        torch.tensor([[True, True, False, False]] * 2), torch.tensor([[True, True, False]] * 2),
+    )  # fmt: skip
+    mean, sd = padded.predict(torch.cat((new, torch.zeros_like(new)), -1))
+    assert torch.allclose(mean[..., :2], alone.predict(new)[0], atol=1e-7)
+    assert not mean[..., 2].any()
+    assert not sd[..., 2].any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_hardly_any_rows(count):
+    x = rows(count, 2)
+    mean, sd = gaussian_process(x, law(x)).predict(rows(4, 2, seed=1))
+    assert torch.isfinite(mean).all()
+    assert (sd.mean(1) > 0.05).all()
+
+
+def test_constant_outputs_and_repeated_rows():
+    x = rows(1, 2).expand(2, 9, 2)
+    mean, sd = gaussian_process(x, torch.full((2, 9, 1), 3.0)).predict(x[:, :1])
+    assert torch.allclose(mean, torch.full_like(mean, 3.0))
+    assert torch.isfinite(sd).all()
+
+
+def test_spread_over():
+    assert spread_over(5, 9).tolist() == [0, 1, 2, 3, 4]
+    assert spread_over(101, 3).tolist() == [0, 50, 100]

@@ -1,0 +1,44 @@
+"""Where tasks end, from examples."""
+
+import torch
+
+from synthenv.incontext.logistic import logistic
+
+
+def states(count, seed=0, tasks=2):
+    return torch.randn((tasks, count, 3), generator=torch.Generator().manual_seed(seed))
+
+
+def outside(x):
+    """Beyond a limit on either side of one dimension."""
+    return x[..., 1].abs() > 1.7
+
+
+def test_finds_limits_on_both_sides():
+    x, new = states(400), states(2000, seed=1)
+    logit = logistic(x, outside(x)).predict(new)
+    assert ((logit > 0) == outside(new)).float().mean() > 0.98
+
+
+def test_nothing_ended():
+    x = states(50)
+    logit = logistic(x, torch.zeros(2, 50, dtype=torch.bool)).predict(x)
+    assert torch.isfinite(logit).all()
+    assert (logit < -4).all()
+
+
+def test_everything_ended():
+    x = states(50)
+    logit = logistic(x, torch.ones(2, 50, dtype=torch.bool)).predict(x)
+    assert (logit > 2).all()
+
+
+def test_constant_states_and_one_row():
+    x = torch.ones(2, 1, 3)
+    assert torch.isfinite(logistic(x, torch.tensor([[True], [False]])).predict(x)).all()
+
+
+def test_own_logits_are_those_of_the_context():
+    x = states(30)
+    fitted = logistic(x, outside(x))
+    assert torch.allclose(fitted.own, fitted.predict(x))

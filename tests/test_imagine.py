@@ -1,0 +1,178 @@
+"""From a few transitions to a policy, and to a synthetic environment, by function and by command."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synthenv import cli, meta
+from synthenv import imagine as room
+from synthenv.artifact import load
+from synthenv.imagine import Plan, draw, imagine, keep, stand_in, thrifty
+from synthenv.incontext import Transitions, WorldModel, weights
+from synthenv.incontext.plan import CEM, Planner
+from synthenv.recipe import GreedyStage, InnerStage, Search
+from synthenv.sb3 import load_agent
+from tests.incontext.standin import Quadratic, context
+
+MODEL = WorldModel(Quadratic())
+LITTLE = Plan(transitions=150, steps=256, n_envs=4, hyperparameters={"n_steps": 32, "batch_size": 32}, episodes=2)
+
+
+@pytest.fixture(autouse=True)
+def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in, where the model that ships would be loaded."""
+    monkeypatch.setattr(weights, "load", lambda name=None: Quadratic())
+
+
+def test_what_was_spent_is_what_was_collected(tmp_path: Path) -> None:
+    said: list[str] = []
+    found = imagine("CartPole-v1", dataclasses.replace(LITTLE, rounds=3), MODEL, said.append)
+    assert len(found.simulator.data) == 3 * 150
+    assert [line.split(":")[0] for line in said] == ["round 1", "round 2"]
+    assert found.returns.shape == found.lengths.shape == (2,)
+    np.testing.assert_array_equal(found.returns, found.lengths)  # CartPole pays 1 a step
+    assert found.price().startswith(f"real transitions spent: 450 to learn, {found.lengths.sum()} to measure; ")
+    folder = keep(found, LITTLE, tmp_path / "out")
+    assert len(Transitions.load(folder / "transitions.npz")) == 450
+    state = context().observation[:3]
+    kept, agent = (who.predict(state, deterministic=True)[0] for who in (load_agent(folder / "agent"), found.agent))
+    np.testing.assert_array_equal(kept, agent)
+
+
+def test_equal_seeds_imagine_equally() -> None:
+    one, again = (imagine("Pendulum-v1", LITTLE, MODEL) for _ in range(2))
+    np.testing.assert_array_equal(one.returns, again.returns)
+
+
+def test_an_agent_of_discrete_observations_is_measured_on_numbers() -> None:
+    found = imagine("CliffWalking-v1", LITTLE, MODEL)
+    assert found.agent.observation_space.shape == (1,)
+    assert found.record.seen[0].tolist() == [[36.0]] * 2
+
+
+def test_learns_the_task_in_imagination() -> None:
+    """A few thousand imagined steps make an agent far better than chance, which is 22."""
+    plan = Plan(transitions=300, steps=4096, n_envs=8, hyperparameters={"n_steps": 64, "n_epochs": 10}, episodes=5)
+    assert imagine("CartPole-v1", plan, MODEL).returns.mean() > 50
+
+
+def test_draws_the_measured_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Any] = {}
+    whole = room.rollouts
+
+    def rollouts(path: Path, real: Any, imagined: Any, title: str) -> None:
+        drawn.update(real=real, imagined=imagined)
+        whole(path, real, imagined, title)
+
+    monkeypatch.setattr(room, "rollouts", rollouts)
+    found = imagine("CartPole-v1", LITTLE, MODEL)
+    assert draw(tmp_path / "a.png", found).stat().st_size > 10_000
+    happened, (low, middle, high) = drawn["real"]["observation[0]"], drawn["imagined"]["observation[0]"]
+    assert len(happened) == len(middle) == found.lengths[0]
+    assert low[0] == middle[0] == high[0] == happened[0]
+    assert np.abs(middle - happened).max() < 0.05  # quadratic ridge knows the cart
+
+
+def test_a_task_without_time_limit_is_refused() -> None:
+    data = dataclasses.replace(context("CliffWalking-v1", 50), horizon=None)
+    with pytest.raises(ValueError, match="CliffWalking-v1 has no time limit"):
+        room.practised(MODEL.condition(data), LITTLE, 0, 0.0)
+
+
+# The bridge
+
+
+def tiny(target: str, form: Any) -> Any:
+    recipe = meta.default_recipe(target, form)
+    search = Search(recipe.greedy.search.strategy, recipe.greedy.search.options, population=8, generations=4)
+    return dataclasses.replace(
+        thrifty(target, form),
+        greedy=GreedyStage(search=search, episodes=2, slips=0.05),
+        states=dataclasses.replace(recipe.states, episodes=4, updates=5),
+        inner=InnerStage(enabled=False),
+    )
+
+
+def test_evolves_inside_the_world_model(tmp_path: Path) -> None:
+    """No real step beyond the transitions."""
+    made = meta.evolve(
+        tiny("CartPole-v1", "bandit"), tmp_path / "made", run_folder=tmp_path / "run", workers=1, progress=False,
+        stand_in=stand_in(context(), MODEL), spent=len(context()),
+    )  # fmt: skip
+    assert made.recipe.target == "CartPole-v1"
+    assert made.card["real_steps"] == 400
+    assert made.card["imagined_steps"] > 3200  # to look around at first
+    assert made.card["exam"] == {}
+    assert made.card["stages"]["greedy"]["last_fitness"] > 8  # the fewest steps that a pole takes to fall
+
+
+def test_transitions_of_no_task_need_one() -> None:
+    data = dataclasses.replace(context(), task=None)
+    with pytest.raises(ValueError, match="do not name their task"):
+        stand_in(data, MODEL)
+    assert stand_in(data, MODEL, "CartPole-v1").name == "CartPole-v1"
+
+
+# Commands
+
+
+def synthenv(capsys: Any, *arguments: Any) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command."""
+    code = cli.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_the_command_imagine(capsys: Any, tmp_path: Path) -> None:
+    options = ("--transitions", 100, "--steps", 64, "--n-envs", 2, "--episodes", 2, "--out", tmp_path / "out")
+    code, out, err = synthenv(capsys, "imagine", "CartPole-v1", "--algo", "a2c", "--rounds", 2, *options)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("round 1: 200 real transitions")
+    assert lines[1].startswith("return in CartPole-v1 over 2 episodes: mean")
+    assert lines[2].startswith("real transitions spent: 200 to learn")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["agent", "imagined.png", "transitions.npz"]
+
+
+def test_the_command_imagine_plans(capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brief = CEM(horizon=3, candidates=4, elites=2, iterations=1)
+    monkeypatch.setattr(room, "Planner", lambda sim, **options: Planner(sim, brief, **options))
+    monkeypatch.chdir(tmp_path)
+    options = ("--transitions", 100, "--episodes", 1)
+    monkeypatch.setattr(room, "keep", lambda found, plan, folder: folder)
+    (tmp_path / "runs" / "imagine-CartPole-v1").mkdir(parents=True)
+    code, out, err = synthenv(capsys, "imagine", "CartPole-v1", "--plan", "cem", *options)
+    assert (code, err) == (0, "")
+    assert "real transitions spent: 100 to learn" in out
+
+
+def test_the_command_evolve_takes_a_context(capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "thrifty", tiny)
+    monkeypatch.chdir(tmp_path)
+    path = context().save(tmp_path / "data")
+    code, out, err = synthenv(capsys, "evolve", "--context", path, "--workers", 1)
+    assert (code, err.splitlines()[-1:]) in ((0, []), (0, err.splitlines()[-1:]))
+    assert "400 steps of CartPole-v1, " in out
+    assert load(tmp_path / "runs" / "SynthBandit-CartPole-v0" / "artifact").card["real_steps"] == 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("imagine", "CartPole-v7"), "no task is called 'CartPole-v7'"),
+        (("imagine", "CartPole-v1", "--algo", "pppo", "--transitions", 20), "no algorithm is called 'pppo'"),
+        (("imagine", "GridWorld-v0"), "shows 54 numbers"),
+        (("evolve", "--context", "none.npz"), "none.npz"),
+        (("evolve",), "a recipe.yaml, a --target, or a --context"),
+    ],
+)
+def test_commands_say_what_is_wrong(capsys: Any, arguments: tuple[Any, ...], said: str) -> None:
+    code, out, err = synthenv(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
