@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from benchmarks.ranking_tables import ranking_budget, ranking_runs
 from benchmarks.world_tables import world_model_accuracy, world_model_speed, world_model_transfer
 from synthenv import shelf
 from synthenv.cards import in_words
@@ -308,7 +309,7 @@ SUMMARIES: dict[str, Callable[[Sequence[Row]], str]] = {
     kind.__name__: kind
     for kind in (
         transfer, random_hyperparameters, meta_cost, population, greedy, learners_vs_sb3, worlds_throughput, faults,
-        own_task, world_model_accuracy, world_model_speed, world_model_transfer,
+        own_task, world_model_accuracy, world_model_speed, world_model_transfer, ranking_runs, ranking_budget,
     )
 }  # fmt: skip
 
