@@ -30,7 +30,7 @@ TARGET = "CartPole-v1"
 SYNTHETIC = ("Synth-CartPole-v0", "SynthBandit-CartPole-v0")
 ENVIRONMENTS = (*SYNTHETIC, TARGET)
 TARGETS = (TARGET, "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")
-"""The classic-control tasks, all of which have a shelf environment in either form."""
+"""The classic-control tasks, which have shelf environments."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -3,7 +3,7 @@ held out in turn.
 
     python -m benchmarks.ranking --data FOLDER                        the development suites, all rankers and baselines
     python -m benchmarks.ranking --data FOLDER --suites regmix --rankers guarded average_rank       a part of them
-    python -m benchmarks.ranking --data FOLDER --parts published unseen     the language models and unseen models, once
+    python -m benchmarks.ranking --data FOLDER --parts published unseen peft     held-out suites and unseen models
 
 `SYNTHENV_DATA` names the folder as well; `benchmarks/ranking_data.py` says what lies in it. Everything is fitted to the
 tasks of other groups: units, kernels, lists and the default ranker's choice between policies. Regret is `(best - found)
@@ -13,11 +13,12 @@ Parts, each a file of results. runs: ranking_runs.csv, a row a ranker, task and 
 ranking_budget.csv, regret after some epochs with runs that may be halted, of the default ranker, of lists run to their
 ends and of successive halving. unseen: ranking_unseen.csv, rank correlation over models, each ranked without a run of
 its own. published: ranking_published.csv, the 21 cells of Lin et al. (2024), beside their own rows and ours of their
-baselines. A part measured again replaces its rows, and leaves those of other suites and rankers.
+baselines. peft: ranking_peft.csv, finetunings of one language model by the default ranker. A part measured again
+replaces its rows, and leaves those of other suites and rankers.
 
 Optuna's samplers choose among the same finite candidates: they propose settings, and the nearest candidate that has not
 run is run; where pipelines have no settings, they choose a name. Warm means that the first three of the list are
-enqueued.
+enqueued. Their regret is the mean over three seeds, others for each task.
 """
 
 from __future__ import annotations
@@ -29,16 +30,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
 from benchmarks import ranking_data as tables
 from benchmarks.harness import RESULTS, spread, write_rows
+from benchmarks.ranking_halting import averaged, halving, hyperband, reading
+from benchmarks.ranking_peft import peft
 from benchmarks.ranking_published import published
 from benchmarks.ranking_unseen import unseen
 from synthenv.ranking import rankers
 from synthenv.ranking.evaluate import MARKS, Case, Trace, at_random, by_budget, by_runs, curve_of, folds
-from synthenv.ranking.past import checkpoints, failures
 from synthenv.ranking.rankers.base import Ranker
 from synthenv.ranking.runs import RunTable
 from synthenv.ranking.space import PipelineSpace
@@ -54,10 +57,18 @@ LEARNED = (
     "in_context",
 )
 OPTUNA = ("tpe", "tpe_warm", "gp_sampler", "gp_sampler_warm")
-PARTS = ("runs", "budget", "unseen", "published")
+PARTS = ("runs", "budget", "unseen", "published", "peft")
 EPOCHS = (51, 102, 255, 510)
 WARM = 3
-KEYS = {"runs": ("suite", "ranker"), "budget": ("suite", "method"), "unseen": ("suite",), "published": ("method",)}
+SEEDS = 3
+"""Of Optuna's samplers, whose first ten trials are drawn at random."""
+KEYS = {
+    "runs": ("suite", "ranker"),
+    "budget": ("suite", "method"),
+    "unseen": ("suite",),
+    "published": ("method",),
+    "peft": ("method",),
+}
 """Columns that tell which rows a new measurement replaces."""
 
 
@@ -82,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for _, rows in spread(measure_budget, [Job(data, "taskset", "guarded", args.tasks)], args.workers):
                 keep(args.results, part, rows)
         else:
-            keep(args.results, part, unseen(data) if part == "unseen" else published(data))
+            keep(args.results, part, {"unseen": unseen, "published": published, "peft": peft}[part](data))
 
 
 class Job(NamedTuple):
@@ -140,12 +151,19 @@ def first_of_list(rest: RunTable) -> list[str]:
 
 
 def optuna_trace(case: Case, name: str, warm: Sequence[str]) -> Trace:
-    """What an Optuna sampler finds among a task's pipelines."""
+    """What an Optuna sampler finds among a task's pipelines, on average over seeds."""
+    seeds = [crc32(f"{case.task} {seed}".encode()) for seed in range(SEEDS)]
+    regret = np.mean([curve_of(case, optuna_order(case, name, warm, seed)) for seed in seeds], 0)
+    return Trace(name, case.task, case.group, regret, np.full(3, math.nan), math.nan)
+
+
+def optuna_order(case: Case, name: str, warm: Sequence[str], seed: int) -> list[int]:
+    """The pipelines that an Optuna sampler runs, as indices."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kind = optuna.samplers.TPESampler if name.startswith("tpe") else optuna.samplers.GPSampler
-    study = optuna.create_study(sampler=kind(seed=0), direction="maximize")
+    study = optuna.create_study(sampler=kind(seed=seed), direction="maximize")
     space = PipelineSpace.infer({p: case.own.settings[p] for p in case.pipelines})
     codes = space.encode([case.own.settings[p] for p in case.pipelines]).values  # [M, F]
     worst = case.score[np.isfinite(case.score)].min()
@@ -165,7 +183,7 @@ def optuna_trace(case: Case, name: str, warm: Sequence[str]) -> Trace:
             chosen = case.pipelines.index(warm[len(order)])
         elif low is None:
             asked = case.pipelines.index(trial.params["pipeline"])
-            chosen = asked if asked in left else int(np.random.default_rng(len(order)).choice(left))
+            chosen = asked if asked in left else int(np.random.default_rng((seed, len(order))).choice(left))
         else:
             at = np.array([trial.params[f"x{f}"] for f in range(len(low))])
             chosen = int(left[np.argmin(((codes[left] - at) ** 2).sum(1))])
@@ -179,7 +197,7 @@ def optuna_trace(case: Case, name: str, warm: Sequence[str]) -> Trace:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         study.add_trial(optuna.create_trial(params=ran, distributions=kinds, value=float(score)))
         order.append(chosen)
-    return Trace(name, case.task, case.group, curve_of(case, order), np.full(3, math.nan), math.nan)
+    return order
 
 
 def measure_budget(job: Job) -> list[dict[str, Any]]:
@@ -199,68 +217,23 @@ def measure_budget(job: Job) -> list[dict[str, Any]]:
                 for kind, ranking in lists.items()
             }
             for kind, order in own.items():
-                curves[f"{kind} to the end"] = reading(halving(case, order, rungs=1))
-                curves[f"{kind}, successive halving"] = reading(halving(case, order))
+                curves[f"{kind} to the end"] = reading(halving(case, order, max(EPOCHS), rungs=1))
+                curves[f"{kind}, successive halving"] = reading(halving(case, order, max(EPOCHS)))
             generator = np.random.default_rng(0)
             drawn = [generator.permutation(len(case.pipelines)).tolist() for _ in range(20)]
-            curves["random to the end"] = averaged([reading(halving(case, order, rungs=1)) for order in drawn])
-            curves["random, successive halving"] = averaged([reading(halving(case, order)) for order in drawn])
-            curves["random, hyperband"] = averaged([reading(hyperband(case, order)) for order in drawn])
+            curves["random to the end"] = averaged(
+                [reading(halving(case, order, max(EPOCHS), rungs=1)) for order in drawn]
+            )
+            curves["random, successive halving"] = averaged(
+                [reading(halving(case, order, max(EPOCHS))) for order in drawn]
+            )
+            curves["random, hyperband"] = averaged([reading(hyperband(case, order, max(EPOCHS))) for order in drawn])
             found += [
                 {"suite": suite, "method": method, "task": case.task, "group": case.group, "epochs": epochs,
                  "regret": f"{curve(epochs):.4f}"}
                 for method, curve in curves.items() for epochs in EPOCHS
             ]  # fmt: skip
     return found
-
-
-def reading(steps: Sequence[tuple[float, float]]) -> Callable[[float], float]:
-    """The regret at a budget, of steps (spent, regret)."""
-    spent, regret = (np.array(column) for column in zip(*steps, strict=True))
-    return lambda budget: float(regret[max(int(np.searchsorted(spent, budget + 1e-9)) - 1, 0)])
-
-
-def averaged(curves: Sequence[Callable[[float], float]]) -> Callable[[float], float]:
-    """The mean of several."""
-    return lambda budget: float(np.mean([curve(budget) for curve in curves]))
-
-
-def halving(
-    case: Case, order: Sequence[int], width: int = 9, factor: int = 3, rungs: int = 3, total: float = max(EPOCHS)
-) -> list[tuple[float, float]]:
-    """Successive halving in brackets of `width` pipelines along an order; one rung runs each to its end."""
-    grid = case.own.grid()
-    best, _ = checkpoints(grid.score, failures(case.own))
-    curve, last = best[0], len(grid.budgets)
-    spent, found, steps, begun = 0.0, -math.inf, [], 0
-    while spent < total and begun < len(order):
-        alive, at = list(order[begun : begun + (width if rungs > 1 else 1)]), 0
-        begun += len(alive)
-        for rung in range(rungs):
-            upto = max(round(last / factor ** (rungs - 1 - rung)), 1)
-            for m in alive:
-                for k in range(at, upto):
-                    spent += 1.0
-                    found = np.fmax(found, curve[m, k])
-                    steps.append((spent, float(case.regret(found))))
-            at = upto
-            alive = sorted(alive, key=lambda m: -np.nan_to_num(curve[m, at - 1], nan=-1e300))[
-                : max(len(alive) // factor, 1)
-            ]
-    return steps
-
-
-def hyperband(case: Case, order: Sequence[int], total: float = max(EPOCHS)) -> list[tuple[float, float]]:
-    """Hyperband (Li et al. 2018), factor 3: brackets of 27, 9, 3 and 1 pipelines one after the other."""
-    steps: list[tuple[float, float]] = []
-    begun = 0
-    while (steps[-1][0] if steps else 0.0) < total:
-        for rungs, width in ((4, 27), (3, 9), (2, 3), (1, 1)):
-            part = halving(case, order[begun : begun + width], width, rungs=rungs, total=math.inf)
-            before, low = steps[-1] if steps else (0.0, math.inf)
-            steps += [(before + at, min(low, regret)) for at, regret in part]
-            begun += width
-    return steps
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ taskset_rnn_text      12 text tasks x 1,000 optimizer settings x 51 epochs, Task
 imagenet_testbed      186 models in 212 settings (Taori et al. 2020), MIT; severities of one corruption are one group
 regmix_data_mixtures  512 mixtures of 17 domains, losses on 13 (Liu et al. 2024), MIT
 llm_finetune_scaling  30 language models x 3 sets x 14 sizes of the finetuning set (Lin et al. 2024), Apache-2.0
-peft_method_comparison  63 finetunings of one language model, 20 evaluations each (Hugging Face PEFT), Apache-2.0
+peft_method_comparison  63 finetunings of one language model, 20 evaluations each, and 31 of an image model (Hugging
+                      Face PEFT), Apache-2.0
 timm_results          1,500 image models in six test sets with their sizes (Wightman 2019), Apache-2.0
 """
 
@@ -129,19 +130,22 @@ def zero_shot(data: Path, task: str) -> dict[str, float]:
     return {row["config name"]: float(row["0"]) for row in rows}
 
 
-def peft(data: Path) -> RunTable:
-    """Validation accuracy of finetunings along their steps, with seconds and what they were told."""
+PEFT = {"metamathqa": "valid accuracy", "image_gen": "valid dino_similarity"}
+
+
+def peft(data: Path, task: str = "metamathqa") -> RunTable:
+    """Validation scores of finetunings along their steps, counted in whole runs, and what they were told."""
     home = data / "peft_method_comparison"
-    settings = {row["run"]: described(row) for row in rows_of(home / "metamathqa_runs.csv")}
-    rows = [row for row in rows_of(home / "metamathqa_curves.csv") if row["valid accuracy"]]
+    settings = {row["run"]: described(row) for row in rows_of(home / f"{task}_runs.csv")}
+    rows = [row for row in rows_of(home / f"{task}_curves.csv") if row[PEFT[task]]]
+    last = max(float(row["step"]) for row in rows)
     return RunTable.of(
-        ["metamathqa"] * len(rows),
+        [task] * len(rows),
         [row["run"] for row in rows],
-        [float(row["valid accuracy"]) for row in rows],
-        [float(row["step"]) for row in rows],
-        [float(row["elapsed time"]) for row in rows],
-        unit="steps",
-        settings={name: told for name, told in settings.items() if any(row["run"] == name for row in rows)},
+        [float(row[PEFT[task]]) for row in rows],
+        [float(row["step"]) / last for row in rows],
+        unit="runs",
+        settings={name: settings[name] for name in {row["run"] for row in rows}},
     )
 
 

@@ -20,7 +20,7 @@ from synthenv.ranking.checks import Floats
 
 RATIOS = (8, 16, 32, 64, 128, 256, 512)
 RANKERS = ("guarded", "task_gp")
-"""The default ranker's means are those of its Gaussian process."""
+"""The default, which carries such curves on by itself, and the process over tasks that it is built on."""
 
 
 def published(data: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Print the README's tables from benchmarks/results, or write them between its markers.
 
     python -m benchmarks.tables            print every table
-    python -m benchmarks.tables --write    put them into README.md, and draw the plots of transfer
+    python -m benchmarks.tables --write    put them into README.md, and draw the plots of transfer and ranking
     python -m benchmarks.tables --check    fail when README.md says something else than the results
 
 A marker `<!-- table:NAME -->` asks for results/NAME.csv, `<!-- table:NAME CartPole-v1 -->` for what it says of one
@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks.ranking_tables import ranking_budget, ranking_runs
+from benchmarks import ranking_tables
 from benchmarks.world_tables import world_model_accuracy, world_model_speed, world_model_transfer
 from synthenv import shelf
 from synthenv.cards import in_words
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks; 1 means that README.md is out of date."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--write", action="store_true", help="put the tables into README.md and draw the plot")
+    choice.add_argument("--write", action="store_true", help="put the tables into README.md and draw the plots")
     choice.add_argument("--check", action="store_true", help="exit with 1 when README.md is out of date")
     args = parser.parse_args(argv)
     readme = ROOT / "README.md"
@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         readme.write_text(new, encoding="utf-8", newline="\n")
         if (RESULTS / "transfer.csv").is_file():
             draw(RESULTS)
+        if (runs := RESULTS / "ranking_runs.csv").is_file():
+            ranking_tables.draw_runs(runs.with_suffix(".png"), rows_of(runs))
     elif args.check and new != old:
         print("README.md does not show what benchmarks/results holds; run: python -m benchmarks.tables --write")
         return 1
@@ -305,11 +307,25 @@ def own_task(rows: Sequence[Row]) -> str:
     return table(header, lines) + "\n\nMean real return of n agents and its 95 % bootstrap interval."
 
 
+def bridge(rows: Sequence[Row]) -> str:
+    """A row an algorithm trained in what was evolved inside the world model."""
+    lines = []
+    for row in rows:
+        mean, low, high, worst = (number(float(row[key])) for key in ("mean return", "low", "high", "worst"))
+        price = ("steps", "agents", "real steps", "imagined steps", "CPU seconds to make")
+        lines.append(
+            [row["task"], row["algorithm"], f"{mean} ({low} to {high})", worst, *(cell(row[key]) for key in price)]
+        )
+    header = ["task", "agent", "mean return", "worst", "steps", "n", "real steps", "imagined steps", "CPU s to make"]
+    return table(header, lines) + "\n\nMean real return of n agents and its 95 % bootstrap interval."
+
+
 SUMMARIES: dict[str, Callable[[Sequence[Row]], str]] = {
     kind.__name__: kind
     for kind in (
         transfer, random_hyperparameters, meta_cost, population, greedy, learners_vs_sb3, worlds_throughput, faults,
-        own_task, world_model_accuracy, world_model_speed, world_model_transfer, ranking_runs, ranking_budget,
+        own_task, bridge, world_model_accuracy, world_model_speed, world_model_transfer,
+        *ranking_tables.SUMMARIES.values(),
     )
 }  # fmt: skip
 

@@ -194,7 +194,8 @@ def world_model_transfer(rows: Sequence[Row]) -> str:
     header = ["task", "agent", "learns in", "steps", "real transitions", "n", "mean return", "worst", "OSWM"]
     return (
         table(header, lines)
-        + "\n\nMean real return of the final policies of n agents, 50 episodes each, and its 95 % bootstrap interval. "
+        + "\n\nMean real return of the final policies of n agents, 50 episodes each (planners: up to 10), and its 95 % "
+        "bootstrap interval. "
         "OSWM: final policies after 50,000 steps in its model (mean +- standard deviation of its runs)."
     )
 

@@ -11,6 +11,7 @@ import argparse
 import functools
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -22,26 +23,27 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from benchmarks import contestants
+from benchmarks.classical import METHODS
 from benchmarks.harness import spread, write_rows
 from benchmarks.students import exam_seed
 from benchmarks.tables import rows_of
 from benchmarks.world_data import collect
 from benchmarks.world_tasks import TASKS, available, make
+from synthenv.imagine import Plan, imagine
 from synthenv.incontext.plan import Planner
 from synthenv.incontext.slots import Numbers
-from synthenv.incontext.transitions import Transitions
-from synthenv.incontext.world import Simulator
+from synthenv.incontext.world import WorldModel
 from synthenv.sb3 import SynthVecEnv, algorithm
 
 Array = npt.NDArray[Any]
 TRANSITIONS = 1_000
-"""Real ones, a round."""
+"""Real ones that are shown."""
 BUDGETS = (1_000, 10_000, 50_000)
 """Real steps of agents that learn in the task itself; SB3's PPO rounds up to 2,048."""
 FIRST_SEED = 9_500
 CONTEXT_SEED = 9_600
 REAL, PLANNED = "the task", "CEM"
-PLANNED_EPISODES = 10
+PLANNED_EPISODES = 2
 """Real ones that are planned, at most: every step of them takes thousands of imagined ones."""
 
 
@@ -55,8 +57,7 @@ class Agent(Protocol):
 class Lesson(NamedTuple):
     """How an agent learns a task: SB3's hyperparameters but for `settings`, in so many environments at once.
 
-    rounds: of TRANSITIONS real ones each; those after the first are collected with an agent as it stands, which was
-    paid `curiosity` for a unit of the model's doubt as well.
+    plan: instead, as `synthenv imagine` does it; with several rounds the agent itself collects what is shown next.
     """
 
     task: str
@@ -64,8 +65,7 @@ class Lesson(NamedTuple):
     steps: int = 50_000
     envs: int = 1
     settings: Mapping[str, Any] = {}
-    rounds: int = 1
-    curiosity: float = 0.0
+    plan: Plan | None = None
 
 
 ON_POLICY: dict[str, Any] = {"envs": 16, "settings": {"n_steps": 128}}
@@ -76,16 +76,15 @@ BALANCE = {
     "train_freq": 256, "gradient_steps": 128, "exploration_fraction": 0.16, "exploration_final_eps": 0.04,
     "policy_kwargs": WIDE,
 }  # fmt: skip
-CLIMB = {
-    "learning_rate": 4e-3, "batch_size": 128, "buffer_size": 10_000, "learning_starts": 1_000, "gamma": 0.98,
-    "target_update_interval": 600, "train_freq": 16, "gradient_steps": 8, "exploration_fraction": 0.2,
-    "exploration_final_eps": 0.07, "policy_kwargs": WIDE,
-}  # fmt: skip
-PUSH = {
-    "learning_rate": 3e-4, "buffer_size": 50_000, "batch_size": 512, "ent_coef": 0.1, "train_freq": 32,
-    "gradient_steps": 32, "gamma": 0.9999, "tau": 0.01, "learning_starts": 0, "use_sde": True,
-    "policy_kwargs": {"log_std_init": -3.67, "net_arch": [64, 64]},
-}  # fmt: skip
+SWING: dict[str, Any] = {"normalize": True, "n_steps": 128, "gae_lambda": 0.98, "n_epochs": 4}
+"""PPO of rl_zoo3 for MountainCar and Acrobot."""
+
+
+def rounds(count: int, transitions: int = TRANSITIONS) -> Plan:
+    """So many rounds of so many real transitions each."""
+    return Plan(transitions, count, "ppo", hyperparameters=SWING)
+
+
 LESSONS = (
     Lesson("CartPole200-v0", "PPO", **ON_POLICY),
     Lesson("CartPole-v1", "PPO", **ON_POLICY),
@@ -94,8 +93,9 @@ LESSONS = (
     Lesson("OSWMGrid-v0", "PPO", **ON_POLICY),
     Lesson("OSWMLine-v0", "SAC", 10_000),
     Lesson("Acrobot-v1", "PPO", **ON_POLICY),
-    Lesson("MountainCarContinuous-v0", "SAC", settings=PUSH, rounds=4, curiosity=1.0),
-    Lesson("MountainCar-v0", "DQN", 100_000, settings=CLIMB, rounds=4, curiosity=1.0),
+    Lesson("Acrobot-v1", "PPO, 2 rounds", plan=rounds(2, 500)),
+    Lesson("MountainCarContinuous-v0", "PPO, 3 rounds", 30_000, plan=rounds(3)),
+    Lesson("MountainCar-v0", "PPO, 2 rounds", 30_000, plan=rounds(2)),
     Lesson("Reacher-v5", "SAC", 20_000),
     Lesson("Room-v0", "SAC", 20_000),
     Lesson("Paddle-v0", "PPO", **ON_POLICY),
@@ -168,6 +168,8 @@ def plan(args: argparse.Namespace) -> list[Cell]:
     for seed in range(FIRST_SEED, FIRST_SEED + args.seeds):
         for model in args.models:
             for lesson in lessons:
+                if lesson.plan and (model == REAL or model in METHODS):
+                    continue  # rounds are a world model's
                 if model == REAL:
                     ways = [(steps, 0) for steps in args.steps or BUDGETS if lesson.steps]
                 elif lesson.algorithm == PLANNED:
@@ -204,37 +206,34 @@ def measured(cell: Cell, asked: int) -> dict[str, Any]:
     lesson = next(one for one in LESSONS if (one.task, one.algorithm) == (cell.task, cell.algorithm))
     episodes = played_by(cell.algorithm, asked)
     began = time.process_time()
-    agent: Agent
-    if cell.model == REAL:
-        agent, spent = taught(lesson, cell.steps, cell.seed, real_batch(lesson, cell.seed)), cell.steps
+    if lesson.plan:
+        seed = CONTEXT_SEED + 10 * (cell.seed - FIRST_SEED) + cell.context
+        plan = replace(lesson.plan, steps=cell.steps, episodes=episodes, seed=seed)
+        found = imagine(cell.task, plan, WorldModel.load(contestants.folder(cell.model)), say=lambda _: None)
+        returns, spent, seconds = found.returns, len(found.simulator.data), found.cpu_seconds
     else:
-        agent, spent = imagined(lesson, cell)
-    seconds = time.process_time() - began
-    returns = real_returns(agent, cell.task, episodes, cell.seed)
-    if lesson.algorithm == PLANNED:
+        agent, spent = made(lesson, cell)
         seconds = time.process_time() - began
+        returns = real_returns(agent, cell.task, episodes, cell.seed)
+        if lesson.algorithm == PLANNED:
+            seconds = time.process_time() - began
     return {
         **cell._asdict(), "model": contestants.name(cell.model), "transitions": spent, "episodes": episodes,
         "real_return": round(float(returns.mean()), 3), "cpu_seconds": f"{seconds:.2f}", "origin": origin(cell.model),
     }  # fmt: skip
 
 
-def imagined(lesson: Lesson, cell: Cell) -> tuple[Agent, int]:
-    """An agent that learns or plans in the model alone, and how many real transitions it has cost."""
+def made(lesson: Lesson, cell: Cell) -> tuple[Agent, int]:
+    """An agent that learns in the task, or learns or plans in a model alone; how many real transitions it has cost."""
+    if cell.model == REAL:
+        return taught(lesson, cell.steps, cell.seed, real_batch(lesson, cell.seed)), cell.steps
     log = collect(cell.task, TRANSITIONS, "random", CONTEXT_SEED + cell.context)
-    for more in range(1, lesson.rounds):
-        scout = inside(lesson, cell, contestants.simulator(cell.model, log), lesson.curiosity)
-        log = log.join(played(scout, cell.task, CONTEXT_SEED + 10 * more + cell.context))
-    return inside(lesson, cell, contestants.simulator(cell.model, log)), len(log)
-
-
-def inside(lesson: Lesson, cell: Cell, simulator: Simulator, curiosity: float = 0.0) -> Agent:
-    """An agent trained in a simulator, or one that plans in it."""
+    simulator = contestants.simulator(cell.model, log)
     if lesson.algorithm == PLANNED:
-        return Planner(simulator, seed=cell.seed)
-    venv = SynthVecEnv(simulator.make_vec(lesson.envs, penalty=-curiosity))
+        return Planner(simulator, seed=cell.seed), len(log)
+    venv = SynthVecEnv(simulator.make_vec(lesson.envs))
     venv.seed(cell.seed)
-    return taught(lesson, cell.steps, cell.seed, venv)
+    return taught(lesson, cell.steps, cell.seed, venv), len(log)
 
 
 def taught(lesson: Lesson, steps: int, seed: int, venv: VecEnv) -> BaseAlgorithm:
@@ -254,14 +253,6 @@ def real_batch(lesson: Lesson, seed: int) -> VecEnv:
 def shown(task: str) -> gymnasium.Env[Any, Any]:
     """The task with observations as plain numbers."""
     return Numbers(make(task))
-
-
-def played(agent: Agent, task: str, seed: int) -> Transitions:
-    """Real transitions of an agent that explores as it does in training."""
-    env = make(task)
-    log = Transitions.collect(env, TRANSITIONS, lambda seen: agent.predict(seen, deterministic=False)[0], seed)
-    env.close()
-    return log
 
 
 def real_returns(agent: Agent, task: str, episodes: int, seed: int) -> npt.NDArray[np.float64]:

@@ -37,11 +37,12 @@ good policy's preferences in a form that any learner picks up. It does not exerc
 and target networks change nothing here, and an agent that does well in it has not shown that it can plan.""",
     ),
     "mdp": Form(
-        "at most {horizon} steps",
+        "at most {horizon}",
         ("greedy", "states", "dynamics", "inner"),
         """\
-States follow from learned dynamics; an episode terminates where a learned test says so, mostly at a cost, or is
-truncated at its horizon. Agents bootstrap here, but nothing forces them to: one that ignores the future does as well.
+States follow from learned dynamics{stride}.
+An episode terminates where a learned test says so, {end}, or is truncated at its horizon. Agents
+bootstrap here, but nothing forces them to: one that ignores the future does as well.
 With `gym.make(..., delay=1.0)` the best actions stay the same and rewards come later: then it does worse.""",
     ),
 }
@@ -65,13 +66,18 @@ def card_text(artifact: Artifact, plot: bool = False) -> str:
     spaces = card["spaces"]
     facts = [
         ["form", recipe.form],
-        ["episode", form.episode.format(horizon=recipe.horizon)],
+        ["episode", form.episode.format(horizon="1 step" if recipe.horizon == 1 else f"{recipe.horizon} steps")],
         ["observation", in_words(spaces["observation"])],
         ["action", in_words(spaces["action"])],
         ["parameters", number(size)],
         ["sha256", f"`{card['sha256']}`"],
     ]
     stages = [stage for stage in form.stages if getattr(recipe, stage).enabled]
+    stride, cost = recipe.dynamics.stride, recipe.dynamics.cost
+    nature = form.nature.format(
+        stride="" if stride == 1 else f", a step for {stride} of the task's",
+        end="mostly at a cost" if cost else "which costs nothing",
+    )
     picture = f"\n![real return against training steps]({PLOT})\n" if plot else ""
     return f"""\
 # {recipe.id}
@@ -97,7 +103,7 @@ env = gym.make("synthenv:{recipe.id}")
 {picture}
 ## What it is and is not
 
-{form.nature}
+{nature}
 
 {LOSSES["choices" if "n" in spaces["action"] else "box"]}
 

@@ -217,6 +217,6 @@ def stand_in(data: Transitions, model: WorldModel, target: str | None = None) ->
 def thrifty(target: str, form: Any) -> EnvRecipe:
     """`meta.default_recipe` for a stand-in, whose steps are dearer than those of a few equations: no exam."""
     recipe = meta.default_recipe(target, form)
-    search = Search(recipe.greedy.search.strategy, recipe.greedy.search.options, population=64, generations=60)
+    search = Search(recipe.greedy.search.strategy, recipe.greedy.search.options, population=32, generations=25)
     greedy = replace(recipe.greedy, search=search, episodes=4, stretch=1.0)
     return replace(recipe, greedy=greedy, states=replace(recipe.states, episodes=16), exam=Exam(agents=0))

@@ -6,21 +6,28 @@ along which the preferred action changes most while the others stay.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from synthenv import report, rollout, worlds
+from synthenv import rollout, worlds
 from synthenv.artifact import Artifact
 from synthenv.cards import PLOT
 from synthenv.gym import synthetic
+from synthenv.report import COLOURS, MORE_COLOURS
 from synthenv.rollout import Act
 from synthenv.tree import Tree
 from synthenv.worlds import World
 from synthenv.worlds.bandit import SyntheticBandit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 EPISODES, POINTS = 64, 1500
 """Episodes played by each agent, and the most states of theirs that are kept."""
@@ -28,15 +35,39 @@ ACROSS, BASES = 33, 256
 """Places tried along each dimension, and states that they are tried in."""
 GRID = 121
 """Places a side of the map."""
+VISITORS, ACTIONS = ("#9a9a9a", *COLOURS[:2]), (COLOURS[4], COLOURS[3], *MORE_COLOURS)
+"""Colours of those who visit, and of actions."""
+
+
+class Portrait(NamedTuple):
+    """What `picture` draws of an environment, all in the units of observations.
+
+    visits:    label -> states [M, O]: inside it, of a random agent outside, and of its own best actions outside.
+    box:       [2, O] lowest and highest observations.
+    telling:   [O] how much the preferred action varies along a dimension; pair: the two that are drawn.
+    preferred: [Y, X] the preferred action over the pair, the first of it from left to right, across the box.
+    regret:    [Y, X] what a random action costs there.
+    choices:   how many actions there are, or None where `preferred` is a number, that of dimension `action`.
+    """
+
+    title: str
+    visits: Mapping[str, npt.NDArray[np.float32]]
+    box: npt.NDArray[np.floating]
+    telling: npt.NDArray[np.float32]
+    pair: tuple[int, int]
+    preferred: npt.NDArray[np.generic]
+    regret: npt.NDArray[np.float32]
+    choices: int | None
+    action: int
 
 
 def draw(artifact: Artifact, path: Path) -> None:
     """Draw the environment's portrait; learning curves are the picture beside its card, where there is one."""
     curves = artifact.folder / PLOT
-    report.portrait(path, portray(artifact), curves if curves.is_file() else None)
+    picture(path, portray(artifact), curves if curves.is_file() else None)
 
 
-def portray(artifact: Artifact) -> report.Portrait:
+def portray(artifact: Artifact) -> Portrait:
     """Play inside and outside, and look at what is preferred where."""
     recipe, real = artifact.recipe, worlds.real(artifact.recipe.target)
     world, params = synthetic(artifact)
@@ -65,7 +96,7 @@ def portray(artifact: Artifact) -> report.Portrait:
     if not discrete:
         action = int(preferred.flatten(0, 1).std(0).argmax())
         preferred = preferred[..., action]
-    return report.Portrait(
+    return Portrait(
         recipe.id,
         {label: states.numpy() for label, states in visits.items()},
         np.stack((box.low, box.high)),
@@ -104,3 +135,87 @@ def telling(world: SyntheticBandit, params: Tree, states: Tensor) -> Tensor:
         best = best / torch.from_numpy(world.spaces.action.high - world.spaces.action.low)
     varied = best.float().reshape(size, ACROSS, len(bases), -1).var(1).sum(-1).mean(-1)  # [O]
     return varied / varied.sum().clamp(min=1e-12)
+
+
+def picture(path: Path, what: Portrait, curves: Path | None) -> None:
+    """Draw where states lie, what is preferred there, and below them the picture of learning curves, if any."""
+    from matplotlib import image
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    width, height = 13.0, 4.6
+    pictures = [] if curves is None else [image.imread(curves)]
+    heights = [height, *(0.8 * width * picture.shape[0] / picture.shape[1] for picture in pictures)]
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    top, *below = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    top.suptitle(what.title, fontsize=13)
+    left, middle, right = top.subplots(1, 3, width_ratios=(1, 1.15, 1.3))
+    _draw_ranges(left, what)
+    _draw_states(middle, what)
+    _draw_preferences(right, what)
+    for axis in (middle, right):
+        axis.set_xlabel(f"observation[{what.pair[0]}]")
+        axis.set_ylabel(f"observation[{what.pair[1]}]")
+    patches = [Patch(color=colour, label=label) for label, colour in zip(what.visits, VISITORS, strict=True)]
+    top.legend(handles=patches, loc="outside lower left", ncols=3, frameon=False)
+    for part, picture in zip(below, pictures, strict=True):
+        axis = part.subplots()
+        axis.imshow(picture)
+        axis.axis("off")
+    figure.savefig(path, dpi=150)
+
+
+def _draw_ranges(axis: Axes, what: Portrait) -> None:
+    """Along each dimension, as a share of the box: the middle half of the states, and all but 2 % of them."""
+    middle, half = (what.box[1] + what.box[0]) / 2, (what.box[1] - what.box[0]) / 2
+    size = len(middle)
+    for place, (states, colour) in enumerate(zip(what.visits.values(), VISITORS, strict=True)):
+        low, lower, upper, high = np.quantile((states - middle) / half, (0.01, 0.25, 0.75, 0.99), axis=0)
+        y = np.arange(size) + 0.22 * (place - 1)
+        axis.hlines(y, low, high, color=colour, linewidth=1.5)
+        axis.hlines(y, lower, upper, color=colour, linewidth=6)
+    named = [f"observation[{k}]\ntells {share:.0%}" for k, share in enumerate(what.telling)]
+    axis.set_yticks(range(size), named)
+    axis.invert_yaxis()
+    axis.axvline(-1, color="black", linewidth=0.6)
+    axis.axvline(1, color="black", linewidth=0.6)
+    axis.set_xlabel("share of the observation box")
+    axis.set_title("states along each dimension", fontsize=11)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+
+
+def _draw_states(axis: Axes, what: Portrait) -> None:
+    """States over the two most telling dimensions."""
+    first, second = what.pair
+    for states, colour in zip(what.visits.values(), VISITORS, strict=True):
+        axis.scatter(states[:, first], states[:, second], s=4, color=colour, alpha=0.5, linewidths=0)
+    axis.set_title("states over the two most telling ones", fontsize=11)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xlim(what.box[0][first], what.box[1][first])
+    axis.set_ylim(what.box[0][second], what.box[1][second])
+
+
+def _draw_preferences(axis: Axes, what: Portrait) -> None:
+    """The preferred action over the two most telling dimensions, and the states it leads to outside."""
+    from matplotlib.patches import Patch
+
+    first, second = what.pair
+    extent = (what.box[0][first], what.box[1][first], what.box[0][second], what.box[1][second])
+    if what.choices is None:
+        shown = axis.imshow(what.preferred, cmap="PuOr", extent=extent, origin="lower", aspect="auto")
+        axis.figure.colorbar(shown, ax=axis, label=f"preferred action[{what.action}]")
+    else:
+        strength = np.clip(what.regret / np.quantile(what.regret, 0.9).clip(min=1e-9), 0.1, 1)
+        palette = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in ACTIONS])
+        colours = palette[np.arange(what.choices) % len(palette)]
+        picture = 1 - strength[..., None] * (1 - colours[what.preferred])
+        axis.imshow(picture, extent=extent, origin="lower", aspect="auto")
+        patches = [Patch(color=colour, label=f"action {k}") for k, colour in enumerate(colours)]
+        axis.legend(handles=patches, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    *_, skilled = what.visits.values()
+    axis.scatter(skilled[:, first], skilled[:, second], s=1.5, color="black", alpha=0.35, linewidths=0)
+    axis.set_xlim(*extent[:2])
+    axis.set_ylim(*extent[2:])
+    hint = "" if what.choices is None else ", pale where it matters little"
+    axis.set_title(f"preferred action{hint}", fontsize=11)

@@ -169,6 +169,9 @@ class DynamicsStage:
     cost: float = 1.0
     """What ending an episode costs, in units of what a whole episode of random actions does; 0 for a task whose good
     actions end it, at a goal."""
+    stride: int = 1
+    """Real steps that one synthetic step stands for: the action is the first one's, the policy goes on from there. More
+    than one for a task whose state hardly changes in one."""
 
 
 @dataclass(frozen=True)

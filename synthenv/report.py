@@ -1,4 +1,4 @@
-"""Pictures and tables made from results: curves, grids and portraits as PNG, tables as Markdown."""
+"""Pictures and tables made from results: curves, grids and points as PNG, tables as Markdown."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import image
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from synthenv.scores import Trial, statistics
 
@@ -23,6 +20,7 @@ Curve = Mapping[int, Sequence[float]]
 NORMAL_80 = 1.2816
 """Standard deviations to either side that hold 80 % of a normal distribution."""
 COLOURS = ("#0072b2", "#d55e00", "#7f7f7f", "#009e73", "#cc79a7")  # Okabe and Ito: told apart by every eye
+MORE_COLOURS = ("#e6ab02", "#56b4e9", "#7f3c8d")
 
 
 def learning_curves(path: Path, panels: Mapping[str, Mapping[str, Curve]], target: str) -> None:
@@ -132,7 +130,7 @@ def sweeps(
     one point has a bar. What lies outside `within` is drawn at its ends.
     """
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
-    palette = (*COLOURS, *ACTIONS[2:])
+    palette = (*COLOURS, *MORE_COLOURS)
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(0.8 + 2.9 * columns, 0.9 + 2.5 * rows), layout="constrained")
@@ -191,110 +189,6 @@ def ranking(path: Path, rows: Sequence[Mapping[str, Any]], title: str, scale: st
     axes[0].invert_yaxis()
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=150)
-
-
-class Portrait(NamedTuple):
-    """What `portrait` draws of an environment, all in the units of observations.
-
-    visits:    label -> states [M, O]: inside it, of a random agent outside, and of its own best actions outside.
-    box:       [2, O] lowest and highest observations.
-    telling:   [O] how much the preferred action varies along a dimension; pair: the two that are drawn.
-    preferred: [Y, X] the preferred action over the pair, the first of it from left to right, across the box.
-    regret:    [Y, X] what a random action costs there.
-    choices:   how many actions there are, or None where `preferred` is a number, that of dimension `action`.
-    """
-
-    title: str
-    visits: Mapping[str, npt.NDArray[np.float32]]
-    box: npt.NDArray[np.floating]
-    telling: npt.NDArray[np.float32]
-    pair: tuple[int, int]
-    preferred: npt.NDArray[np.generic]
-    regret: npt.NDArray[np.float32]
-    choices: int | None
-    action: int
-
-
-VISITORS = ("#9a9a9a", "#0072b2", "#d55e00")
-ACTIONS = ("#cc79a7", "#009e73", "#e6ab02", "#56b4e9", "#7f3c8d")
-
-
-def portrait(path: Path, what: Portrait, curves: Path | None) -> None:
-    """Draw where states lie, what is preferred there, and below them the picture of learning curves, if any."""
-    width, height = 13.0, 4.6
-    pictures = [] if curves is None else [image.imread(curves)]
-    heights = [height, *(0.8 * width * picture.shape[0] / picture.shape[1] for picture in pictures)]
-    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
-    top, *below = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    top.suptitle(what.title, fontsize=13)
-    left, middle, right = top.subplots(1, 3, width_ratios=(1, 1.15, 1.3))
-    _draw_ranges(left, what)
-    _draw_states(middle, what)
-    _draw_preferences(right, what)
-    for axis in (middle, right):
-        axis.set_xlabel(f"observation[{what.pair[0]}]")
-        axis.set_ylabel(f"observation[{what.pair[1]}]")
-    patches = [Patch(color=colour, label=label) for label, colour in zip(what.visits, VISITORS, strict=True)]
-    top.legend(handles=patches, loc="outside lower left", ncols=3, frameon=False)
-    for part, picture in zip(below, pictures, strict=True):
-        axis = part.subplots()
-        axis.imshow(picture)
-        axis.axis("off")
-    figure.savefig(path, dpi=150)
-
-
-def _draw_ranges(axis: Axes, what: Portrait) -> None:
-    """Along each dimension, as a share of the box: the middle half of the states, and all but 2 % of them."""
-    middle, half = (what.box[1] + what.box[0]) / 2, (what.box[1] - what.box[0]) / 2
-    size = len(middle)
-    for place, (states, colour) in enumerate(zip(what.visits.values(), VISITORS, strict=True)):
-        low, lower, upper, high = np.quantile((states - middle) / half, (0.01, 0.25, 0.75, 0.99), axis=0)
-        y = np.arange(size) + 0.22 * (place - 1)
-        axis.hlines(y, low, high, color=colour, linewidth=1.5)
-        axis.hlines(y, lower, upper, color=colour, linewidth=6)
-    named = [f"observation[{k}]\ntells {share:.0%}" for k, share in enumerate(what.telling)]
-    axis.set_yticks(range(size), named)
-    axis.invert_yaxis()
-    axis.axvline(-1, color="black", linewidth=0.6)
-    axis.axvline(1, color="black", linewidth=0.6)
-    axis.set_xlabel("share of the observation box")
-    axis.set_title("states along each dimension", fontsize=11)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", length=0)
-
-
-def _draw_states(axis: Axes, what: Portrait) -> None:
-    """States over the two most telling dimensions."""
-    first, second = what.pair
-    for states, colour in zip(what.visits.values(), VISITORS, strict=True):
-        axis.scatter(states[:, first], states[:, second], s=4, color=colour, alpha=0.5, linewidths=0)
-    axis.set_title("states over the two most telling ones", fontsize=11)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.set_xlim(what.box[0][first], what.box[1][first])
-    axis.set_ylim(what.box[0][second], what.box[1][second])
-
-
-def _draw_preferences(axis: Axes, what: Portrait) -> None:
-    """The preferred action over the two most telling dimensions, and the states it leads to outside."""
-    first, second = what.pair
-    extent = (what.box[0][first], what.box[1][first], what.box[0][second], what.box[1][second])
-    if what.choices is None:
-        shown = axis.imshow(what.preferred, cmap="PuOr", extent=extent, origin="lower", aspect="auto")
-        axis.figure.colorbar(shown, ax=axis, label=f"preferred action[{what.action}]")
-    else:
-        strength = np.clip(what.regret / np.quantile(what.regret, 0.9).clip(min=1e-9), 0.1, 1)
-        palette = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in ACTIONS])
-        colours = palette[np.arange(what.choices) % len(palette)]
-        picture = 1 - strength[..., None] * (1 - colours[what.preferred])
-        axis.imshow(picture, extent=extent, origin="lower", aspect="auto")
-        patches = [Patch(color=colour, label=f"action {k}") for k, colour in enumerate(colours)]
-        axis.legend(handles=patches, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    *_, skilled = what.visits.values()
-    axis.scatter(skilled[:, first], skilled[:, second], s=1.5, color="black", alpha=0.35, linewidths=0)
-    axis.set_xlim(*extent[:2])
-    axis.set_ylim(*extent[2:])
-    hint = "" if what.choices is None else ", pale where it matters little"
-    axis.set_title(f"preferred action{hint}", fontsize=11)
 
 
 def curves(trials: Iterable[Trial]) -> dict[str, dict[str, dict[int, list[float]]]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from matplotlib.figure import Figure
 
 import synthenv
 from synthenv import artifact, worlds
@@ -92,3 +93,11 @@ def registered_id(any_folder: Path) -> Iterator[str]:
     name = synthenv.register(any_folder)
     yield name
     del gymnasium.registry[name]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures as they are saved."""
+    figures, save = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (figures.append(figure), save(figure, *a, **k)))
+    return figures

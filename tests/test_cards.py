@@ -1,11 +1,13 @@
 """Cards say what the files beside them say."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from synthenv import cards, shelf
 from synthenv.artifact import load
+from synthenv.recipe import DynamicsStage
 from synthenv.scores import Trial, statistics
 from tests.conftest import random_artifact
 
@@ -41,6 +43,24 @@ def test_an_environment_says_what_it_is_and_what_it_cost(folder):
     assert ("one step" in text) == (facts["form"] == "bandit")
     assert ("dynamics" in text.split("##")[1]) == (facts["form"] == "mdp")
     assert ("delay=" in text) == (facts["form"] == "mdp")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, ("at most 7 steps", "learned dynamics.", "mostly at a cost")),
+        (
+            {"horizon": 1, "dynamics": DynamicsStage(stride=10, cost=0.0)},
+            ("at most 1 step |", "learned dynamics, a step for 10 of the task's.", "which costs nothing"),
+        ),
+    ],
+)
+def test_an_mdp_says_how_it_goes_on_and_ends(tmp_path, settings, said):
+    folder = random_artifact(tmp_path / "A-v0", "mdp")
+    add_facts(folder, real_steps=1, seconds=1, cpu_seconds=1)
+    made = load(folder)
+    text = cards.card_text(replace(made, recipe=replace(made.recipe, **settings)))
+    assert all(words in text for words in said)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthenv import artifact, portrait
+from synthenv import artifact, portrait, report
 from synthenv.gym import synthetic
 from tests.conftest import random_artifact
 
@@ -52,7 +52,7 @@ def test_maps_and_visits_are_the_worlds_own(tmp_path, form, target):
 
 def test_drawing_takes_the_curves_beside_the_card(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(portrait.report, "portrait", lambda *arguments: given.append(arguments))
+    monkeypatch.setattr(portrait, "picture", lambda *arguments: given.append(arguments))
     folder = random_artifact(tmp_path / "Drawn-v0", "bandit")
     found = artifact.load(folder)
     portrait.draw(found, tmp_path / "one.png")
@@ -60,3 +60,27 @@ def test_drawing_takes_the_curves_beside_the_card(tmp_path, monkeypatch):
     portrait.draw(found, tmp_path / "two.png")
     assert [arguments[2] for arguments in given] == [None, folder / "learning_curves.png"]
     assert given[0][1].title == "Drawn-v0"
+
+
+@pytest.mark.parametrize("choices", [2, None])
+def test_pictures_show_states_preferences_and_curves(tmp_path, drawn, choices):
+    random = np.random.default_rng(0)
+    what = portrait.Portrait(
+        "Synth-A-v0",
+        {label: random.uniform(-1, 1, (50, 3)).astype(np.float32) for label in ("inside", "random", "best")},
+        np.array([[-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]]),
+        np.array([0.1, 0.6, 0.3], np.float32),
+        (1, 2),
+        random.integers(2, size=(9, 9)) if choices else random.uniform(-1, 1, (9, 9)),
+        random.uniform(0, 1, (9, 9)).astype(np.float32),
+        choices,
+        0,
+    )
+    report.learning_curves(tmp_path / "curves.png", {"PPO": {"Synth-A-v0": {100: [1.0, 2.0]}}}, "A-v0")
+    for curves in (None, tmp_path / "curves.png"):
+        portrait.picture(tmp_path / "portrait.png", what, curves)
+        ranges, states, preferences = drawn[-1].subfigs[0].axes[:3]
+        assert [tick.get_text() for tick in ranges.get_yticklabels()][1] == "observation[1]\ntells 60%"
+        np.testing.assert_array_equal(states.collections[2].get_offsets(), what.visits["best"][:, 1:])
+        assert (*preferences.get_xlim(), *preferences.get_ylim()) == (-2, 2, -3, 3)
+        assert len(drawn[-1].subfigs) == 1 + (curves is not None)

@@ -1,18 +1,59 @@
-"""Tables of regrets: means over tasks, a row a suite and method."""
+"""Tables of ranking: means over tasks, a row a suite and method; differences paired by task; a plot."""
 
-from benchmarks.ranking_tables import ranking_budget, ranking_runs
+from benchmarks.ranking_tables import (
+    draw_runs,
+    ranking_budget,
+    ranking_peft,
+    ranking_published,
+    ranking_runs,
+    ranking_unseen,
+)
+
+
+def run(ranker, task, regret, runs="1", covered="nan"):
+    return {"suite": "a", "ranker": ranker, "task": task, "group": task, "runs": runs, "regret": regret,
+            "covered": covered}  # fmt: skip
 
 
 def test_regrets_are_averaged_over_tasks():
-    rows = [
-        {"suite": "a", "ranker": "list", "runs": runs, "regret": regret, "covered": covered}
-        for runs, regret, covered in (("1", "0.2", "0.5"), ("1", "0.4", "0.7"), ("10", "0.1", "nan"))
-    ]
+    rows = [run("list", "x", "0.2", covered="0.5"), run("list", "y", "0.4", covered="0.7"),
+            run("list", "x", "0.1", "10"), run("list", "y", "0.1", "10")]  # fmt: skip
     lines = ranking_runs(rows).splitlines()
     assert lines[0] == "| suite | ranker | n | 1 runs | 10 runs | 80 % intervals cover |"
     assert lines[2] == "| a | list | 2 | 0.300 | 0.100 | 60 % |"
 
 
+def test_differences_are_paired_by_task():
+    ours = [run("guarded", "x", "0.2", mark) for mark in ("1", "3", "5", "10", "20")]
+    theirs = [run("tpe", task, "0.5", mark) for mark in ("1", "3", "5", "10", "20") for task in ("x", "y")]
+    assert "| a | tpe | 1 | -0.300 [-0.300, -0.300] |" in ranking_runs([*ours, *theirs])
+
+
+def test_runs_are_drawn(tmp_path):
+    draw_runs(tmp_path / "runs.png", [run("guarded", t, "0.2", m) for t in ("x", "y") for m in ("1", "3")])
+    assert (tmp_path / "runs.png").stat().st_size > 1_000
+
+
 def test_budgets_have_no_intervals():
-    rows = [{"suite": "a", "method": "m", "epochs": "51.0", "regret": "0.25"}]
+    rows = [{"suite": "a", "method": "m", "task": "x", "group": "x", "epochs": "51.0", "regret": "0.25"}]
     assert ranking_budget(rows).splitlines()[2] == "| a | m | 1 | 0.250 |"
+
+
+def test_cells_are_averaged_over_all_and_by_set():
+    rows = [{"method": "AtS", "source": "printed", "set": name, "ratio": "8", "metric": metric, "value": value}
+            for name, value in (("flan", "0.4"), ("wmt19", "0.8")) for metric in ("PearCorr", "RelAcc")]  # fmt: skip
+    line = ranking_published(rows).splitlines()[2]
+    assert line == "| AtS | printed | 2 | 0.600 | 0.400 | 0.800 | 0.600 | 0.400 | 0.800 |"
+
+
+def test_models_are_ranked_beside_what_is_known_of_them():
+    rows = [{"suite": "a", "task": "x", "models": "30", "ours": "0.9", "size": "0.1", "public": ""}]
+    assert ranking_unseen(rows).splitlines()[2] == "| a | x | 30 | 0.9 | 0.1 |  |"
+
+
+def test_shares_begun_have_a_correlation():
+    rows = [{"method": "begun", "runs": "0.5", "regret": "0.1", "rank correlation": "0.85", "pipelines": "63"},
+            {"method": "whole", "runs": "1", "regret": "0.4", "rank correlation": "", "pipelines": "63"}]  # fmt: skip
+    lines = ranking_peft(rows).splitlines()
+    assert lines[2] == "| begun | 0.100 (0.85) |  |"
+    assert lines[3] == "| whole |  | 0.400 |"

@@ -1,20 +1,10 @@
 """Plots show what they were given; tables read as a person would write them."""
 
 import numpy as np
-import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from synthenv import report
 from synthenv.scores import Trial
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Figures as they are saved."""
-    figures, save = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (figures.append(figure), save(figure, *a, **k)))
-    return figures
 
 
 def trials(environment, algorithm="PPO", level=0.0):
@@ -81,30 +71,6 @@ def test_scatters_mark_one_point_a_panel(tmp_path, drawn):
     one, two = drawn[0].axes
     assert one.collections[1].get_offsets().tolist() == [[2, 4]]
     assert two.collections[1].get_offsets().tolist() == [[1, 1]]
-
-
-@pytest.mark.parametrize("choices", [2, None])
-def test_portraits_draw_states_preferences_and_curves(tmp_path, drawn, choices):
-    random = np.random.default_rng(0)
-    what = report.Portrait(
-        "Synth-A-v0",
-        {label: random.uniform(-1, 1, (50, 3)).astype(np.float32) for label in ("inside", "random", "best")},
-        np.array([[-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]]),
-        np.array([0.1, 0.6, 0.3], np.float32),
-        (1, 2),
-        random.integers(2, size=(9, 9)) if choices else random.uniform(-1, 1, (9, 9)),
-        random.uniform(0, 1, (9, 9)).astype(np.float32),
-        choices,
-        0,
-    )
-    report.learning_curves(tmp_path / "curves.png", report.curves(trials("Synth-A-v0")), "A-v0")
-    for curves in (None, tmp_path / "curves.png"):
-        report.portrait(tmp_path / "portrait.png", what, curves)
-        ranges, states, preferences = drawn[-1].subfigs[0].axes[:3]
-        assert [tick.get_text() for tick in ranges.get_yticklabels()][1] == "observation[1]\ntells 60%"
-        np.testing.assert_array_equal(states.collections[2].get_offsets(), what.visits["best"][:, 1:])
-        assert (*preferences.get_xlim(), *preferences.get_ylim()) == (-2, 2, -3, 3)
-        assert len(drawn[-1].subfigs) == 1 + (curves is not None)
 
 
 def test_sweeps_draw_medians_over_growing_budgets(tmp_path, drawn):

@@ -1,6 +1,7 @@
 """The world model's benchmark: marks are what they say, cells are measured once, and tables compare with the best."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -175,20 +176,31 @@ def test_transfer_trains_inside_and_outside(tmp_path, capsys):
     assert "1 of 1 agents to train" in capsys.readouterr().out
 
 
-def test_scouts_collect_what_later_rounds_are_shown(monkeypatch):
-    shown = []
-    cell = world_transfer.Cell("MountainCar-v0", "linear", "DQN", 20, 0, 1)
-    lesson = next(one for one in world_transfer.LESSONS if one.task == cell.task)._replace(rounds=3)
-    monkeypatch.setattr(world_transfer, "TRANSITIONS", 30)
-    simulate = contestants.simulator
-    monkeypatch.setattr(contestants, "simulator", lambda model, log: shown.append(len(log)) or simulate(model, log))
-    _, spent = world_transfer.imagined(lesson._replace(steps=20, settings={"learning_starts": 5}), cell)
-    assert (shown, spent) == ([30, 60, 90], 90)
+def test_rounds_are_those_of_the_command(tmp_path, monkeypatch):
+    few = dataclasses.replace(world_transfer.rounds(2), transitions=40)
+    lesson = world_transfer.Lesson("MountainCar-v0", "PPO, 2 rounds", 20, plan=few)
+    monkeypatch.setattr(world_transfer, "LESSONS", (lesson,))
+    run(
+        tmp_path,
+        "transfer",
+        "--models",
+        "incontext",
+        "the task",
+        "linear",
+        "--seeds",
+        1,
+        "--contexts",
+        1,
+        "--episodes",
+        2,
+    )
+    (row,) = rows_of(tmp_path / "world_model_transfer.csv")
+    assert (row["model"], row["transitions"], row["real_return"]) == ("incontext", "80", "-200.0")
 
 
 def test_lessons_have_settings_that_their_algorithms_take():
     for lesson in world_transfer.LESSONS:
-        if lesson.algorithm != world_transfer.PLANNED and lesson.task != "Reacher-v5":
+        if lesson.algorithm != world_transfer.PLANNED and not lesson.plan and lesson.task != "Reacher-v5":
             kind = world_transfer.algorithm(lesson.algorithm)
             kind("MlpPolicy", Numbers(world_transfer.make(lesson.task)), device="cpu", **lesson.settings)
 

@@ -15,6 +15,9 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from synthenv.incontext.leaving_out import left_out
 
 PENALTIES = tuple(10.0**k for k in range(-10, 4))
 """Ridge penalties tried, each for every output; features are standardised and penalties are a share of C."""
@@ -25,6 +28,8 @@ class Solved(Protocol):
 
     residual: Tensor
     """[B, C, Y] leave-one-out errors on the context, y minus what the other rows say."""
+    apart: Tensor
+    """[B, C, Y] the same with the stretch of rows around each left out as well (see `leaving_out`)."""
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [B, Q, Y] of the outputs at x [B, Q, D]."""
@@ -76,6 +81,8 @@ class Ridge(NamedTuple):
     """[B, 1, Y] standard deviation of the leave-one-out errors."""
     residual: Tensor
     """[B, C, Y]"""
+    apart: Tensor
+    """[B, C, Y]"""
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [B, Q, Y] at x [B, Q, D]."""
@@ -102,17 +109,21 @@ def ridge(x: Tensor, y: Tensor, degree: int = 1) -> Ridge:
     left, singular, right = _thin(phi)  # [B, C, R], [B, R], [B, F, R]
     target = left.mT @ (y - offset)  # [B, R, Y]
     power = singular.square()
-    share = power[..., None] / (power[..., None] + count * torch.tensor(PENALTIES, dtype=x.dtype, device=x.device))
-    fitted = torch.einsum("bcr,brk,bry->bcyk", left, share, target) + offset[..., None]
-    leverage = (torch.einsum("bcr,brk->bck", left.square(), share) + 1 / count).clamp(max=1 - 1e-6)
-    errors = (y[..., None] - fitted) / (1 - leverage)[:, :, None]  # [B, C, Y, K]
-    best = errors.square().mean(1).argmin(-1)  # [B, Y]
-    residual = errors.gather(-1, best[:, None, :, None].expand(*y.shape, 1))[..., 0]
-    chosen = count * torch.tensor(PENALTIES, dtype=x.dtype, device=x.device)[best]  # [B, Y]
-    weights = right @ (singular[..., None] / (power[..., None] + chosen[:, None]) * target)
+    penalties = count * torch.tensor(PENALTIES, dtype=x.dtype, device=x.device)
+    share = power[..., None] / (power[..., None] + penalties)  # [B, R, K]
+    error = (y - offset)[..., None] - torch.einsum("bcr,brk,bry->bcyk", left, share, target)
+    leverage = left.square() @ share + 1 / count  # [B, C, K]
+    alone = error / (1 - leverage).clamp(min=1e-6)[:, :, None]
+    best = alone.square().mean(1).argmin(-1)  # [B, Y]
+    residual, error = (found.gather(-1, best[:, None, :, None].expand(*y.shape, 1))[..., 0] for found in (alone, error))
+    length = 1 / (power[..., None] + penalties[best][:, None])  # [B, R, Y]
+    half = (power[..., None] * length).sqrt().mT[..., None] * left.mT[:, None]  # [B, Y, R, C]
+    half = functional.pad(half, (0, 0, 0, 1), value=count**-0.5)
+    apart = left_out(error.mT.flatten(0, 1)[..., None], half.flatten(0, 1)).reshape(error.mT.shape).mT
+    weights = right @ (singular[..., None] * length * target)
     noise = residual.square().mean(1, keepdim=True).sqrt()
-    length = 1 / (power[..., None] + chosen[:, None])
-    return Ridge(degree, inputs, features, weights, offset, right, length, chosen[:, None], noise, residual)
+    penalty = penalties[best][:, None]
+    return Ridge(degree, inputs, features, weights, offset, right, length, penalty, noise, residual, apart)
 
 
 def _thin(phi: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,25 +14,44 @@ Letters: B tasks, C context rows, Q queries, D inputs, Y outputs, G = B * Y proc
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from synthenv.incontext.cholesky import inverse_root, root
 from synthenv.incontext.closed_form import Scaling, scaling
+from synthenv.incontext.leaving_out import left_out
 
 INDUCING = 256
 """Rows that the kernel is projected on at most."""
-SEARCHED = 128
-"""Rows that hyperparameters are fitted on at most."""
-STEPS = 24
-"""Steps of that search where it sees as many rows; more where it sees fewer, which are quicker."""
+FEW = 8
+"""Rows below which an output that was constant is not taken to be."""
+PAYS = (1e-9, 0.02)
+"""A second look pays where leave-one-out errors, squared, are between: below nobody minds, above nothing is smooth."""
+DECADES = 8
+"""By so many powers of ten the noise may have been underestimated on few rows."""
 LARGEST = 8.0
 """Logarithms of hyperparameters end here, and at three times as much below."""
 SHORTEST = -3.0
 """Logarithm of the shortest length scale: distances in units of shorter ones lose too many digits."""
 JITTER = 1e-9
 """Added to the diagonal, in units of the outputs' variance: the error that is never undercut."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How long hyperparameters are looked for."""
+
+    rows: int = 96
+    """Rows that they are fitted on at most."""
+    steps: int = 24
+    """Steps where it sees as many rows; more where it sees fewer, which are quicker."""
+    refined: bool = True
+    """Look a second time, on as many rows as the kernel is projected on and with twice as many of these, at outputs for
+    which that pays."""
 
 
 class Kernel(NamedTuple):
@@ -45,6 +64,10 @@ class Kernel(NamedTuple):
     smooth: Tensor
     linear: Tensor
     noise: Tensor
+
+    def pick(self, some: Tensor) -> Kernel:
+        """Those of some processes, by index or bool [G]."""
+        return Kernel(*(leaf[some] for leaf in self))
 
     def __call__(self, x: Tensor, z: Tensor) -> Tensor:
         """Covariances [G, N, M] of rows x [G, N, D] and z [G, M, D], noise left out."""
@@ -91,14 +114,11 @@ def usual(sizes: Tensor, inputs: int, trend: bool = True) -> Prior:
     return Prior(mean, kernel(*(flat + width for width in (10, 4, 4, 8))))
 
 
-class GaussianProcess(NamedTuple):
-    """Fitted processes: one for every output in use of B tasks, G in all."""
+class Part(NamedTuple):
+    """Fitted processes that have equally many anchors."""
 
-    inputs: Scaling
-    task: Tensor
-    """[G] int64, whose process it is."""
-    slot: Tensor
-    """[G] int64, of which output."""
+    of: Tensor
+    """[G] int64, which of all they are."""
     kernel: Kernel
     anchors: Tensor
     """[G, M, D]"""
@@ -106,85 +126,149 @@ class GaussianProcess(NamedTuple):
     """[G, M, 1], of the covariances with the anchors, for the mean."""
     told: Tensor
     """[G, M, M]: what the context takes from the variance at x is |told k(x)|^2."""
+    residual: Tensor
+    """[G, C] leave-one-out errors."""
+    apart: Tensor
+    """[G, C] the same with the stretch of rows around each left out as well."""
+
+    def predict(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [G, Q] at rows [G, Q, D]."""
+        common = self.kernel(rows, self.anchors)  # [G, Q, M]
+        left = self.kernel.variance(rows) - torch.bmm(common, self.told.mT).square().sum(-1)
+        return (common @ self.weights)[..., 0], (left.clamp_(min=0) + self.kernel.noise.exp() + JITTER).sqrt()
+
+    def pick(self, some: Tensor) -> Part:
+        """Some [G] bool of them."""
+        of, kernel, *rest = self
+        return Part(of[some], kernel.pick(some), *(leaf[some] for leaf in rest))
+
+
+class GaussianProcess(NamedTuple):
+    """Fitted processes: one for every output of B tasks that is in use and varies, G in all."""
+
+    inputs: Scaling
+    task: Tensor
+    """[G] int64, whose process it is."""
+    slot: Tensor
+    """[G] int64, of which output."""
+    parts: tuple[Part, ...]
     offset: Tensor
     """[B, 1, Y]"""
     residual: Tensor
     """[B, C, Y] leave-one-out errors."""
+    apart: Tensor
+    """[B, C, Y]"""
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [B, Q, Y] at x [B, Q, D]; of outputs not in use, those of the context and 0."""
+        """Mean and standard deviation [B, Q, Y] at x [B, Q, D]; of other outputs, those of the context and 0."""
         rows = self.inputs(x.double())[self.task]  # [G, Q, D]
-        common = self.kernel(rows, self.anchors)  # [G, Q, M]
-        mean = (common @ self.weights)[..., 0]
-        left = self.kernel.variance(rows) - torch.bmm(common, self.told.mT).square().sum(-1)
-        variance = left.clamp_(min=0) + self.kernel.noise.exp() + JITTER
-        return self._outputs(mean) + self.offset, self._outputs(variance.sqrt())
+        if len(self.parts) == 1:
+            mean, spread = self.parts[0].predict(rows)
+        else:
+            told = [part.predict(rows[part.of]) for part in self.parts]
+            back = torch.cat([part.of for part in self.parts]).argsort()
+            mean, spread = (torch.cat(leaf)[back] for leaf in zip(*told, strict=True))
+        return self.full(mean) + self.offset, self.full(spread)
 
-    def _outputs(self, flat: Tensor) -> Tensor:
-        """[G, N] -> [B, N, Y]."""
-        full = flat.new_zeros((*self.offset.shape[::2], flat.shape[1]))  # [B, Y, N]
-        return full.index_put((self.task, self.slot), flat).mT
+    def full(self, flat: Tensor) -> Tensor:
+        """What is known of each process, [G, N], by task and output: [B, N, Y]."""
+        every = flat.new_zeros((*self.offset.shape[::2], flat.shape[1]))  # [B, Y, N]
+        return every.index_put((self.task, self.slot), flat).mT
 
 
 def gaussian_process(
     x: Tensor, y: Tensor, varied: Tensor | None = None, used: Tensor | None = None,
-    steps: int = STEPS, most: int = INDUCING, trend: bool = True,
+    search: Search | None = None, most: int = INDUCING, trend: bool = True,
 ) -> GaussianProcess:  # fmt: skip
     """Fit processes on x [B, C, D], y [B, C, Y], outputs scaled to about 1.
 
     varied [B, D] and used [B, Y] bool say which inputs and outputs mean something, all unless given; `most` is the
     number of rows that the kernel is projected on at most.
     """
+    search = search or Search()
     x, y = x.double(), y.double()
     varied = torch.ones_like(x[:, 0], dtype=torch.bool) if varied is None else varied
     used = torch.ones_like(y[:, 0], dtype=torch.bool) if used is None else used
-    task, slot = used.nonzero(as_tuple=True)
     inputs, offset = scaling(x), y.mean(1, keepdim=True)
+    varies = (y != y[:, :1]).any(1) | (x.shape[1] < FEW)
+    task, slot = (used & varies).nonzero(as_tuple=True)
     rows, targets = inputs(x)[task], (y - offset).mT[task, slot][..., None]  # [G, C, D], [G, C, 1]
-    some = spread_over(x.shape[1], min(most, SEARCHED))
-    steps = round(steps * (SEARCHED / len(some)) ** 0.5)
-    kernel = search(rows[:, some], targets[:, some], usual(varied.sum(1)[task], x.shape[-1], trend), steps)
+    prior = usual(varied.sum(1)[task], x.shape[-1], trend)
+    some = spread_over(x.shape[1], min(most, search.rows))
+    steps = round(search.steps * (search.rows / len(some)) ** 0.75)
+    kernel = likeliest(rows[:, some], targets[:, some], prior, prior.mean, steps)
+    parts: tuple[Part, ...] = (
+        fit(torch.arange(len(task), device=x.device), rows, targets, kernel, most, x.shape[1] > len(some)),
+    )
+    error = parts[0].residual.square().mean(1)
+    again = (error > PAYS[0]) & (error < PAYS[1])
+    if search.refined and x.shape[1] > len(some) and again.any():
+        some, prior = spread_over(x.shape[1], most), Prior(*(leaf.pick(again) for leaf in prior))
+        rows, targets = rows[again], targets[again]
+        kernel = likeliest(rows[:, some], targets[:, some], prior, kernel.pick(again), steps)
+        second = fit(again.nonzero()[:, 0], rows, targets, kernel, 2 * most, x.shape[1] > len(some))
+        parts = (parts[0].pick(~again), second)
+    fitted = GaussianProcess(inputs, task, slot, parts, offset, targets, targets)
+    back = torch.cat([part.of for part in parts]).argsort()
+    left = [fitted.full(torch.cat([getattr(part, name) for part in parts])[back]) for name in ("residual", "apart")]
+    return fitted._replace(residual=left[0], apart=left[1])
 
-    anchors = rows[:, spread_over(x.shape[1], most)]
+
+def fit(of: Tensor, rows: Tensor, targets: Tensor, kernel: Kernel, most: int, noisier: bool) -> Part:
+    """Processes `of` [G] for rows [G, C, D], centred targets [G, C, 1] and hyperparameters.
+
+    noisier: hyperparameters are those of fewer rows, so that the noise may be larger than they say.
+    """
+    anchors = rows[:, spread_over(rows.shape[1], most)]
     own = kernel(anchors, anchors)
     own.diagonal(dim1=1, dim2=2).add_(JITTER * kernel.variance(anchors).mean(1, keepdim=True))
-    factor = _inverse(own)
+    factor = inverse_root(own)
     phi = factor @ kernel(anchors, rows)  # [G, M, C]
-    noise = kernel.noise.exp()[..., None] + JITTER  # [G, 1, 1]
-    precision = phi @ phi.mT / noise
-    precision.diagonal(dim1=1, dim2=2).add_(1.0)
-    spread = _inverse(precision)
-    seen = spread @ phi  # [G, M, C]
-    weights = spread.mT @ (seen @ targets) / noise  # [G, M, 1]
-    leverage = (seen.square().sum(1)[..., None] / noise).clamp(max=1 - 1e-9)  # [G, C, 1]
-    residual = (targets - phi.mT @ weights) / (1 - leverage)
-    share = torch.eye(spread.shape[-1], dtype=x.dtype, device=x.device) - spread.mT @ spread
-    told = _root(share, 1e-8).mT @ factor
-    fitted = GaussianProcess(inputs, task, slot, kernel, anchors, factor.mT @ weights, told, offset, targets)
-    return fitted._replace(residual=fitted._outputs(residual[..., 0]))
+    gram, drawn = phi @ phi.mT, phi @ targets
+    if noisier:
+        kernel = kernel._replace(noise=noise(kernel.noise, gram, drawn, targets))
+    level = (kernel.noise.exp() + JITTER)[..., None]  # [G, 1, 1]
+    half = inverse_root(unit_added(gram / level))
+    seen = half @ phi / level.sqrt()  # [G, M, C], of which the hat matrix is the square
+    error = targets - seen.mT @ (seen @ targets)
+    residual = error / (1 - seen.square().sum(1)[..., None]).clamp(min=1e-9)
+    weights = factor.mT @ (half.mT @ (half @ drawn)) / level
+    told = root(unit_added(-half.mT @ half), 1e-8).mT @ factor
+    return Part(of, kernel, anchors, weights, told, residual[..., 0], left_out(error, seen)[..., 0])
 
 
-def _root(matrix: Tensor, added: float = 0.0) -> Tensor:
-    """Lower Cholesky factor [G, M, M], of the matrix with this share of its mean diagonal added.
+def noise(least: Tensor, gram: Tensor, drawn: Tensor, targets: Tensor) -> Tensor:
+    """Logarithm of the noise's variance [G, 1], from `least` [G, 1] up, of greatest evidence for all rows.
 
-    Rounding can make small eigenvalues negative; where it did, more is added, ten times as much at every try.
+    gram [G, M, M] and drawn [G, M, 1] are features times features and times targets [G, C, 1].
     """
-    level = matrix.diagonal(dim1=1, dim2=2).mean(1)
-    extra = added * level
-    while True:
-        root: Tensor
-        root, failed = torch.linalg.cholesky_ex(matrix + torch.diag_embed(extra[:, None].expand(matrix.shape[:2])))
-        if not failed.any() or not torch.isfinite(level).all():
-            return root
-        extra = torch.where(failed > 0, (10 * extra).maximum(1e-9 * level), extra)
+    step, best, active = math.log(10.0), least.clone(), torch.arange(len(least), device=least.device)
+    before = evidence(best, gram, drawn, targets)
+    for _ in range(DECADES):
+        now = evidence(best[active] + step, gram[active], drawn[active], targets[active])
+        up = now > before[active]
+        active, now = active[up], now[up]
+        if not len(active):
+            break
+        best[active] += step
+        before[active] = now
+    return best
 
 
-def _inverse(matrix: Tensor) -> Tensor:
-    """Inverse of the lower Cholesky factor, [G, M, M]."""
-    root = _root(matrix)
-    eye = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
-    inverse: Tensor = torch.linalg.solve_triangular(root, eye.expand_as(root), upper=False)
-    return inverse
+def evidence(noise: Tensor, gram: Tensor, drawn: Tensor, targets: Tensor) -> Tensor:
+    """Log marginal likelihood [G] of targets, without constants, if the noise's variance has this logarithm [G, 1]."""
+    level = noise.exp() + JITTER
+    factor = root(unit_added(gram / level[..., None]))
+    found = torch.linalg.solve_triangular(factor, drawn, upper=False).square().sum((1, 2)) / level[:, 0]
+    missed = (targets.square().sum((1, 2)) - found) / level[:, 0]
+    spread = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1) + targets.shape[1] * level[:, 0].log()
+    likelihood: Tensor = -0.5 * (missed + spread)
+    return likelihood
+
+
+def unit_added(matrix: Tensor) -> Tensor:
+    """The unit matrix plus a matrix [G, M, M]."""
+    return matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
 
 
 def spread_over(count: int, most: int) -> Tensor:
@@ -192,7 +276,7 @@ def spread_over(count: int, most: int) -> Tensor:
     return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
-def search(x: Tensor, y: Tensor, prior: Prior, steps: int) -> Kernel:
+def likeliest(x: Tensor, y: Tensor, prior: Prior, begin: Kernel, steps: int) -> Kernel:
     """Hyperparameters of greatest posterior density for rows x [G, N, D], centred targets y [G, N, 1].
 
     Every number has a step of its own, which grows while the gradient keeps its sign and is halved when it turns
@@ -200,7 +284,8 @@ def search(x: Tensor, y: Tensor, prior: Prior, steps: int) -> Kernel:
     """
     size = x.shape[-1]
     middle, width = torch.cat(prior.mean, 1), torch.cat(prior.spread, 1)  # [G, D + 3]
-    at, length, before = middle, torch.full_like(middle, 0.4), torch.zeros_like(middle)
+    at = torch.cat(begin, 1)
+    length, before = torch.full_like(at, 0.4), torch.zeros_like(at)
     for _ in range(steps):
         slope = _slope(_kernel(at, size), x, y) - (at - middle) / width.square()
         turned = slope * before
@@ -223,7 +308,7 @@ def _slope(kernel: Kernel, x: Tensor, y: Tensor) -> Tensor:
     smooth = kernel.smooth.exp()[..., None] * kernel.alike(x, x)
     total = 1 + linear + smooth
     total.diagonal(dim1=1, dim2=2).add_(noise[..., 0] + JITTER * kernel.variance(x).mean(1, keepdim=True))
-    inverse = torch.cholesky_inverse(_root(total))
+    inverse = torch.cholesky_inverse(root(total))
     alpha = inverse @ y
     weight = alpha @ alpha.mT - inverse  # [G, N, N]
     bent = weight * smooth

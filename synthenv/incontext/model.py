@@ -1,14 +1,11 @@
-"""The in-context world model: what closed forms say of a task, and whom of them a transformer believes.
+"""The in-context world model: experts in closed form, and a network that has learned whom of them to believe.
 
-A context of C transitions is put into its own units and solved in closed form by several experts: nothing changes,
-ridge regression of degree 1 and 2, two Gaussian processes, the nearest neighbours; logistic regression for the end. A
-transformer reads each transition with the leave-one-out error that was made on it. For a query it says how far to trust
-each expert (it starts from their records), what it would say by itself, and quantiles around the result. So where
-physics is smooth the answer is a Gaussian process's, exact to many digits, and where it is not (walls, switches, few
-rows) it need not be.
+A transformer reads each transition of the context with the error that would have been made on it; a query reads the
+context. For each output a small network, the same for all, then looks at what the experts say of the query, how sure
+they are, and what records they have, and shares out trust. It may also speak for itself, and it states quantiles.
 
-Letters: B tasks, C context rows, Q queries, O observation slots, A action slots, Y = O + 1 outputs (the change of every
-slot, then the reward), E experts, L quantile levels, W width.
+Letters: B tasks, C context rows, Q queries, O observation slots, A action slots, Y outputs in use (the change of a
+slot, or the reward, which comes last), E experts, L quantile levels, W width, H hidden units, F features.
 """
 
 from __future__ import annotations
@@ -22,19 +19,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthenv.attention import Memory, SetTransformer
-from synthenv.incontext.closed_form import Ridge, Scaling, ridge, scaling
-from synthenv.incontext.gaussian_process import STEPS, GaussianProcess, gaussian_process
-from synthenv.incontext.logistic import Logistic, logistic
-from synthenv.incontext.neighbours import Neighbours, neighbours
+from synthenv.incontext.experts import EXPERTS, PROCESS, Solution, inputs, solve
+from synthenv.incontext.gaussian_process import Search, spread_over
 from synthenv.incontext.rows import ACTIONS, OBSERVATIONS, Rows, Shape
 
 LEVELS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.995)
 """Probabilities at which a belief states quantiles, rising and symmetric about the median."""
+OUTPUTS = OBSERVATIONS + 1
+STEEP = 3.0
+"""Trust begins as this power of the inverse of an expert's record."""
+READ = 256
+"""Rows that the transformer reads at most; the experts know all of them."""
+SHARED, OWN = 24, 8
+"""Numbers that a query's token says to all outputs, and to each."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Size of the transformer."""
+    """Size of the network."""
 
     width: int = 128
     """Numbers a token."""
@@ -42,6 +44,8 @@ class Architecture:
     """Layers."""
     heads: int = 4
     """Heads a layer."""
+    hidden: int = 64
+    """Hidden units of what judges an output."""
 
 
 class Belief(NamedTuple):
@@ -60,54 +64,6 @@ class Belief(NamedTuple):
     end: Tensor
 
 
-class Units(NamedTuple):
-    """A context's own units: inputs x standardised, outputs divided by their root mean square about `middle`."""
-
-    inputs: Scaling
-    middle: Tensor
-    """[B, 1, Y], 0 for changes, the mean for rewards."""
-    size: Tensor
-    """[B, 1, Y]"""
-
-
-EXPERTS = 6
-"""Persistence, ridge regression of degree 1 and 2, a Gaussian process with a trend, one without, neighbours."""
-FINEST = 1e-5
-"""Added to errors, in the context's units: records better than this are alike."""
-PROCESS = 3
-"""Which of them is the Gaussian process with a trend."""
-PLAIN = 96
-"""Rows that the process without one is projected on: it is for small contexts."""
-FARTHEST = 20.0
-"""How far beyond the largest output of a context an expert is followed."""
-
-
-class Solution(NamedTuple):
-    """What closed forms make of a context."""
-
-    units: Units
-    columns: Tensor
-    """[D] int64, the inputs that vary in any of the tasks."""
-    regressors: tuple[Ridge, Ridge, GaussianProcess, GaussianProcess, Neighbours]
-    end: Logistic
-    missed: Tensor
-    """[B, C, Y] leave-one-out errors of the Gaussian process."""
-    record: Tensor
-    """[B, 1, Y, E] root mean square of every expert's leave-one-out errors."""
-    doubt: Tensor
-    """[B, 1, Y], a typical leave-one-out error of the Gaussian process, robust to a few large ones."""
-    limit: Tensor
-    """[B, 1, Y, 1], beyond which no expert is believed."""
-
-    def predict(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """What every expert expects of queries, and its standard deviation, in the context's units: [B, Q, Y, E]."""
-        x = inputs(observation, action)[..., self.columns]
-        means, spreads = zip(*(regressor.predict(x) for regressor in self.regressors), strict=True)
-        still, unit = torch.zeros_like(means[0]), torch.ones_like(means[0])
-        mean = torch.stack((still, *means), -1).clamp(-self.limit, self.limit)
-        return mean.float(), torch.stack((unit, *spreads), -1).clamp(1e-6, 1e3).float()
-
-
 class Known(NamedTuple):
     """A context read once: what every later query needs."""
 
@@ -115,39 +71,10 @@ class Known(NamedTuple):
     memory: Memory
     facts: Tensor
     """[B, 1, W], what all tokens share."""
-
-
-def solve(rows: Rows, shape: Shape, steps: int = STEPS) -> Solution:
-    """Closed forms for contexts of B tasks."""
-    y, varied = outputs(rows), torch.cat((shape.observed, shape.acting), -1)
-    x = inputs(rows.observation, rows.action)
-    middle = torch.zeros_like(y[:, :1])
-    middle[..., -1] = y[..., -1].mean(1, keepdim=True)
-    size = (y - middle).square().mean(1, keepdim=True).sqrt()
-    size = torch.where(size > 1e-6 * (1e-6 + y.abs().amax(1, keepdim=True)), size, torch.ones_like(size))
-    units = Units(scaling(x), middle, size)
-    columns, y = varied.any(0).nonzero()[:, 0], (y - middle) / size
-    x, used = x[..., columns], functional.pad(shape.observed, (0, 1), value=True)
-    process = gaussian_process(x, y, varied[:, columns], used, steps)
-    plain = gaussian_process(x, y, varied[:, columns], used, steps, PLAIN, trend=False)
-    regressors = (ridge(x, y, 1), ridge(x, y, 2), process, plain, neighbours(x, y))
-    record = (
-        torch.stack((y, *(regressor.residual for regressor in regressors)), -1).square().mean(1, keepdim=True).sqrt()
-    )
-    doubt = process.residual.abs().median(1, keepdim=True).values * 1.5 + FINEST
-    limit = FARTHEST * y.abs().amax(1, keepdim=True)[..., None]
-    end = logistic(rows.following, rows.terminated)
-    return Solution(units, columns, regressors, end, process.residual, record + FINEST, doubt, limit)
-
-
-def inputs(observation: Tensor, action: Tensor) -> Tensor:
-    """[B, N, O], [B, N, A] -> [B, N, O + A] in float64."""
-    return torch.cat((observation, action), -1).double()
-
-
-def outputs(rows: Rows) -> Tensor:
-    """What is foretold of every row, [B, C, Y] in float64: the change, then the reward."""
-    return torch.cat((rows.following.double() - rows.observation.double(), rows.reward.double()[..., None]), -1)
+    records: Tensor
+    """[B, 1, Y, H], what is known of an output whatever the query."""
+    base: Tensor
+    """[B, 1, Y, E + 1], logits of trust by records alone."""
 
 
 class Guess(NamedTuple):
@@ -155,7 +82,7 @@ class Guess(NamedTuple):
 
     mean: [B, Q, Y].  quantiles: [B, Q, Y, L].  unit: [B, Q, Y], how far those believed disagree and doubt themselves.
     end: [B, Q] logit.  trust: [B, Q, Y, E + 1], shares of the experts, then of the network's own answer.
-    start: [B, Q, Y], the mean by the experts' records alone.
+    process: [B, Q, Y], what the Gaussian process says.
     """
 
     mean: Tensor
@@ -163,49 +90,88 @@ class Guess(NamedTuple):
     unit: Tensor
     end: Tensor
     trust: Tensor
-    start: Tensor
+    process: Tensor
+
+
+class Slotted(nn.Module):
+    """A linear map from F features of each output to one vector, or back, with weights of its own for each slot."""
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        bound = (features * OUTPUTS) ** -0.5
+        self.weight = nn.Parameter(torch.empty(OUTPUTS, features, width).uniform_(-bound, bound))
+
+    def gather(self, x: Tensor, kept: Tensor) -> Tensor:
+        """[B, N, Y, F] -> [B, N, W], slots `kept` [Y]."""
+        gathered: Tensor = x.flatten(2) @ self.weight[kept].flatten(0, 1)
+        return gathered
+
+    def scatter(self, x: Tensor, kept: Tensor) -> Tensor:
+        """[B, N, W] -> [B, N, Y, F]."""
+        scattered: Tensor = (x @ self.weight[kept].flatten(0, 1).mT).unflatten(-1, (len(kept), -1))
+        return scattered
 
 
 class Network(nn.Module):
-    """The trainable part: tokens in, trust, an answer of its own and quantiles out."""
+    """The trainable part: contexts and queries in, trust, an answer of its own and quantiles out."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        width, y, seen = architecture.width, OBSERVATIONS + 1, OBSERVATIONS + ACTIONS
-        self.common = nn.Linear(2 * seen + y * (EXPERTS + 1) + 3, width)  # inputs, slots in use, records, size, kind
-        self.known = nn.Linear(2 * y + 3, width)
-        self.asked = nn.Linear(2 * y * (EXPERTS - 1) + 1, width)
+        width, hidden = architecture.width, architecture.hidden
+        self.seen = nn.Linear(OBSERVATIONS + ACTIONS, width)
+        self.kind = nn.Linear(OBSERVATIONS + ACTIONS + 2, width)  # slots in use, size, kind of action
+        self.reputation = Slotted(2 * EXPERTS + 1, width)
+        self.known = Slotted(2, width)
+        self.flags = nn.Linear(3, width, bias=False)
+        self.asked = Slotted(2 * (EXPERTS - 1), width)
         self.body = SetTransformer(width, architecture.layers, architecture.heads)
-        self.head = nn.Linear(width, y * (EXPERTS + 3 + len(LEVELS)) + 2)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.say = nn.Linear(width, SHARED + 2)  # to all outputs, and of the end
+        self.whisper = Slotted(OWN, width)
+        self.records = nn.Linear(2 * EXPERTS + 3, hidden)
+        self.hear = nn.Linear(2 * (EXPERTS - 1) + SHARED + OWN, hidden, bias=False)
+        self.weigh = nn.Linear(hidden, hidden)
+        self.judge = nn.Linear(hidden, EXPERTS + 3 + len(LEVELS))
+        for last in (self.judge, self.say):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def read(self, solution: Solution, rows: Rows, shape: Shape) -> Known:
-        """Encode contexts [B, C] that were solved."""
-        told = ((outputs(rows) - solution.units.middle) / solution.units.size).float()
-        missed = (solution.missed / solution.doubt).float()
-        flags = torch.stack((rows.terminated.float(), rows.start.float(), squash(solution.end.own)), -1)
-        facts = self._facts(solution, shape)
-        token = self._common(solution, facts, rows.observation, rows.action)
-        token = token + self.known(torch.cat((squash(told), squash(missed), flags), -1))
-        return Known(solution, self.body.encode(token), facts)
+        """Encode contexts [B, C] that were solved, at most `READ` rows of them."""
+        record, doubt, kept = solution.record, solution.doubt, solution.kept
+        some = spread_over(rows.reward.shape[1], READ)
+        rows = rows.pick(some)
+        told, missed, ends = (x[:, some] for x in (solution.told, solution.missed, solution.end.own))
+        reputation = torch.cat((*record, doubt[..., None]), -1).float().log() / 4  # [B, Y, 2 E + 1]
+        size = torch.full_like(doubt[:, :1], math.log(solution.told.shape[1]) / 4)
+        kind = torch.cat((size, shape.discrete[:, None]), -1).float()  # [B, 2]
+        facts = self.kind(torch.cat((shape.observed, shape.acting, kind), -1).float())[:, None]
+        facts = facts + self.reputation.gather((reputation * solution.used[..., None])[:, None], kept)
+        records = self.records(torch.cat((reputation, kind[:, None].expand(-1, len(kept), -1)), -1))[:, None]
+        base = functional.pad(-STEEP * torch.maximum(*record).float().log(), (0, 1), value=1.0)[:, None]
+        flags = torch.stack((rows.terminated.float(), rows.start.float(), squash(ends)), -1)
+        token = self._token(solution, facts, rows.observation, rows.action) + self.flags(flags)
+        token = token + self.known.gather(squash(torch.stack((told, missed / doubt[:, None]), -1)).float(), kept)
+        return Known(solution, self.body.encode(token), facts, records, base)
 
     def answer(self, known: Known, observation: Tensor, action: Tensor) -> Guess:
         """Queries [B, Q, O], [B, Q, A]."""
         solution = known.solution
         means, spreads = solution.predict(observation, action)  # [B, Q, Y, E]
-        record, doubt = solution.record.float(), solution.doubt.float()
-        base = functional.pad(-3 * record.log(), (0, 1), value=1.0)  # [B, 1, Y, E + 1]
-        start = (means * base[..., :-1].softmax(-1)).sum(-1)
-        following = observation + (start * solution.units.size)[..., :-1].float()
-        end = solution.end.predict(following)
-        heard = torch.cat((squash(means[..., 1:]), (spreads[..., 1:] / record[..., 1:]).log()), -1).flatten(2)
-        token = self._common(solution, known.facts, observation, action)
-        token = token + self.asked(torch.cat((heard, squash(end)[..., None]), -1))
-        out = self.head(self.body(token, known.memory)).float()
-        heads, ends = out[..., :-2].unflatten(-1, (means.shape[2], -1)), out[..., -2:]
-        trust, own, widen, steps = heads.split([EXPERTS + 1, 1, 1, len(LEVELS)], -1)
-        trust = (base + trust).softmax(-1)
+        record, doubt = solution.record.alone.float()[:, None], solution.doubt.float()[:, None]
+        pivot = means[..., PROCESS]
+        # what experts say, as seen from the Gaussian process, in units of what it usually misses
+        apart = (means - pivot[..., None]) / doubt[..., None]
+        apart = torch.cat((apart[..., :PROCESS], apart[..., PROCESS + 1 :]), -1)
+        heard = torch.cat((squash(apart), (spreads[..., 1:] / record[..., 1:]).log()), -1)  # [B, Q, Y, 2 (E - 1)]
+        token = self._token(solution, known.facts, observation, action) + self.asked.gather(heard, solution.kept)
+        token = self.body(token, known.memory)
+        said, ends = self.say(token).float().split([SHARED, 2], -1)
+        whispered = self.whisper.scatter(token, solution.kept)
+        said = said[..., None, :].expand(-1, -1, means.shape[2], -1)
+        hidden = functional.gelu(known.records + self.hear(torch.cat((heard, said, whispered), -1)))
+        out = self.judge(functional.gelu(self.weigh(hidden))).float()
+        trust, own, widen, steps = out.split([EXPERTS + 1, 1, 1, len(LEVELS)], -1)
+        trust = (known.base + trust).softmax(-1)
         voices = torch.cat((means, torch.sinh(own.clamp(-4, 4))), -1)
         mean = (trust * voices).sum(-1)
         doubts = record.clamp(max=1.0).repeat(1, mean.shape[1], 1, 1)  # [B, Q, Y, E]
@@ -213,33 +179,29 @@ class Network(nn.Module):
         doubts = functional.pad(doubts, (0, 1), value=1.0)
         unit = (trust * ((voices - mean[..., None]).square() + doubts.square())).sum(-1).sqrt()
         quantiles = mean[..., None] + (unit * (widen[..., 0] - 1).clamp(-12, 8).exp())[..., None] * fan(steps)
-        end = end * torch.exp(ends[..., 0].clamp(-3, 3)) + ends[..., 1]
-        return Guess(mean, quantiles, unit, end, trust, start)
+        following = observation.double()
+        moved = (mean.detach() * solution.units.size)[..., :-1]
+        following[..., solution.kept[:-1]] += moved
+        end = solution.end.predict(following) * torch.exp(ends[..., 0].clamp(-3, 3)) + ends[..., 1]
+        return Guess(mean, quantiles, unit, end, trust, pivot)
 
-    def _common(self, solution: Solution, facts: Tensor, observation: Tensor, action: Tensor) -> Tensor:
+    def _token(self, solution: Solution, facts: Tensor, observation: Tensor, action: Tensor) -> Tensor:
         """What the tokens of context rows and of queries have in common, [B, N, W]."""
-        x = solution.units.inputs(inputs(observation, action)).float()
-        return functional.linear(squash(x), self.common.weight[:, : x.shape[-1]]) + facts
+        token: Tensor = self.seen(squash(solution.units.inputs(inputs(observation, action)).float())) + facts
+        return token
 
-    def _facts(self, solution: Solution, shape: Shape) -> Tensor:
-        """What is the same for all rows: slots in use, records, size and kind of a task, [B, 1, W]."""
-        records = torch.cat((solution.record[:, 0], solution.doubt[:, 0, :, None]), -1).float().log().flatten(1) / 4
-        rows = records.new_full((len(records), 1), math.log(solution.missed.shape[1]) / 4)
-        used = torch.cat((shape.observed, shape.acting), -1).float()
-        facts = torch.cat((used, records, rows, shape.discrete[:, None].float(), torch.ones_like(rows)), -1)
-        weight = self.common.weight[:, -facts.shape[-1] :]
-        return functional.linear(facts, weight, self.common.bias)[:, None]
-
-    def condition(self, rows: Rows, shape: Shape, steps: int = STEPS) -> Known:
+    def condition(self, rows: Rows, shape: Shape, search: Search | None = None) -> Known:
         """Read contexts [B, C] once."""
-        return self.read(solve(rows, shape, steps), rows, shape)
+        return self.read(solve(rows, shape, search), rows, shape)
 
     def believe(self, known: Known, observation: Tensor, action: Tensor) -> Belief:
         """What follows from observations [B, Q, O] and actions [B, Q, A], in the task's units."""
-        guess, units = self.answer(known, observation, action), known.solution.units
+        guess, units, kept = self.answer(known, observation, action), known.solution.units, known.solution.kept[:-1]
         middle, size = units.middle.float(), units.size.float()
         mean, quantiles = guess.mean * size + middle, guess.quantiles * size[..., None] + middle[..., None]
-        return Belief(mean[..., :-1], quantiles[..., :-1, :], mean[..., -1], quantiles[..., -1, :], guess.end)
+        change, fans = torch.zeros_like(observation), observation.new_zeros((*observation.shape, len(LEVELS)))
+        change[..., kept], fans[..., kept, :] = mean[..., :-1], quantiles[..., :-1, :]
+        return Belief(change, fans, mean[..., -1], quantiles[..., -1, :], guess.end)
 
 
 def squash(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from synthenv.incontext.closed_form import Scaling, scaling
+from synthenv.incontext.leaving_out import stretch
 
 MOST = 4
 """Neighbours asked."""
@@ -28,6 +29,8 @@ class Neighbours(NamedTuple):
     """[B, 1, Y] root mean square of the leave-one-out errors."""
     residual: Tensor
     """[B, C, Y]"""
+    apart: Tensor
+    """[B, C, Y]"""
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [B, Q, Y] at x [B, Q, D]."""
@@ -40,11 +43,13 @@ def neighbours(x: Tensor, y: Tensor) -> Neighbours:
     x, y = x.double(), y.double()
     inputs = scaling(x)
     rows = inputs(x)
-    apart = _squares(rows, rows)
-    apart.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    alone = x.shape[1] == 1
-    residual = y.clone() if alone else y - _asked(apart, y)
-    return Neighbours(inputs, rows, y, residual.square().mean(1, keepdim=True).sqrt(), residual)
+    squares = _squares(rows, rows)
+    squares.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    residual = y - _asked(squares, y)
+    part = torch.arange(x.shape[1], device=x.device) // stretch(x.shape[1])
+    squares.masked_fill_(part[:, None] == part, torch.inf)
+    apart = y - _asked(squares, y)
+    return Neighbours(inputs, rows, y, residual.square().mean(1, keepdim=True).sqrt(), residual, apart)
 
 
 def _squares(x: Tensor, z: Tensor) -> Tensor:
@@ -56,8 +61,8 @@ def _squares(x: Tensor, z: Tensor) -> Tensor:
 def _asked(squares: Tensor, outputs: Tensor) -> Tensor:
     """Outputs [B, M, Y] of the nearest, weighted by their inverse squared distances [B, N, M]: [B, N, Y]."""
     near, index = squares.topk(min(MOST, squares.shape[-1]), -1, largest=False)  # [B, N, K]
-    weight = 1 / (near + 1e-6)
-    weight = weight / weight.sum(-1, keepdim=True)
+    weight = 1 / (near + 1e-6)  # of rows that are not to be asked 0
+    weight = weight / weight.sum(-1, keepdim=True).clamp(min=1e-300)
     said = outputs.gather(1, index.flatten(1)[..., None].expand(-1, -1, outputs.shape[-1]))  # [B, N*K, Y]
     mean: Tensor = (weight[..., None] * said.unflatten(1, index.shape[1:])).sum(2)
     return mean

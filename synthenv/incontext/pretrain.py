@@ -19,17 +19,22 @@ from torch.nn import functional
 
 from synthenv import shelf
 from synthenv.artifact import check_free
-from synthenv.incontext.model import LEVELS, Architecture, Guess, Known, Network, outputs, solve, squash
+from synthenv.incontext.experts import solve
+from synthenv.incontext.gaussian_process import Search
+from synthenv.incontext.model import LEVELS, Architecture, Guess, Known, Network, squash
 from synthenv.incontext.prior import PriorSettings, sample
-from synthenv.incontext.rows import Rows, Shape
+from synthenv.incontext.rows import Rows
 from synthenv.pretrained import save
 from synthenv.pretraining import Losses, Plan, Schedule, pretrain
 from synthenv.recipe import digest
 
-FLOOR = 1e-6
+FLOOR = 1e-10
 """Mean squared errors below this, in units of the outputs' mean square, are as good as none."""
-SLACK = 0.02
-"""So are those below this share of the closed form's own doubt, squared."""
+SLACK = 1e-3
+"""So are those below this share of what the expert of the best record usually misses, squared."""
+SHUFFLED = 0.25
+"""Share of lessons with transitions in any order; in the others the context is what happened first, and queries are
+what came of it."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ class Contexts:
     """Share of the training after which the longest are allowed."""
     queries: int = 96
     """Transitions asked about."""
-    search: int = 16
-    """Steps of the search for hyperparameters: fewer than in use, which spares time and shows poorer closed forms."""
+    search: Search = field(default_factory=lambda: Search(64, 10, False))
+    """For hyperparameters: shorter than in use, which spares time and shows poorer closed forms."""
 
 
 @dataclass(frozen=True)
@@ -75,24 +80,24 @@ def lesson(recipe: WorldModelRecipe, model: nn.Module, generator: torch.Generato
     count = round(settings.shortest * (most / settings.shortest) ** drawn[0])
     tasks = max(2, round(settings.tasks * min(1.0, settings.begin / count)))
     rows, shape = sample(generator, tasks, count + settings.queries, recipe.prior)
-    if drawn[1] < 0.5:  # otherwise the context is what happened first, and queries are what came of it
+    if drawn[1] < SHUFFLED:
         rows = rows.pick(torch.randperm(rows.reward.shape[1], generator=generator, device=generator.device))
     context, queries = rows.pick(slice(None, count)), rows.pick(slice(count, None))
     with torch.autocast(rows.reward.device.type, enabled=False):
         solution = solve(context, shape, settings.search)
     known = model.read(solution, context, shape)
-    return losses(known, model.answer(known, queries.observation, queries.action), queries, shape)
+    return losses(known, model.answer(known, queries.observation, queries.action), queries)
 
 
-def losses(known: Known, guess: Guess, queries: Rows, shape: Shape) -> Losses:
-    """What is wrong with a guess about queries [B, Q] of tasks of this shape."""
-    units = known.solution.units
-    truth = ((outputs(queries) - units.middle) / units.size).float().clamp(-1e3, 1e3)
-    used = functional.pad(shape.observed, (0, 1), value=True).float()  # [B, Y]
-    floor = FLOOR + SLACK * guess.unit.detach().square().mean(1)  # [B, Y]
-    mean, start = (0.5 * ((x - truth).square().mean(1) + floor).log() for x in (guess.mean, guess.start))
-    where, levels = squash((truth - guess.start) / guess.unit.detach()), truth.new_tensor(LEVELS)
-    stated = squash((guess.quantiles - guess.start[..., None]) / guess.unit.detach()[..., None])
+def losses(known: Known, guess: Guess, queries: Rows) -> Losses:
+    """What is wrong with a guess about queries [B, Q]."""
+    solution, unit, centre = known.solution, guess.unit.detach(), guess.mean.detach()
+    truth = solution.scaled(queries).float().clamp(-1e3, 1e3)
+    used = solution.used.float()  # [B, Y]
+    floor = FLOOR + SLACK * solution.record.alone.amin(-1).float().square()  # [B, Y]
+    mean, process = (0.5 * ((x - truth).square().mean(1) + floor).log() for x in (guess.mean, guess.process))
+    where, levels = squash((truth - centre) / unit), truth.new_tensor(LEVELS)
+    stated = squash((guess.quantiles - centre[..., None]) / unit[..., None])
     missed = where[..., None] - stated
     pinball = torch.maximum(levels * missed, (levels - 1) * missed).mean((1, 3))  # [B, Y]
     end = functional.binary_cross_entropy_with_logits(guess.end, queries.terminated.float())
@@ -100,7 +105,7 @@ def losses(known: Known, guess: Guess, queries: Rows, shape: Shape) -> Losses:
     inside = ((truth >= low) & (truth <= high)).float().mean(1)
     found = {
         "mean": mean,
-        "gain": mean - start,
+        "gain": mean - process,
         "pinball": pinball,
         "inside": inside,
         "own": guess.trust[..., -1].mean(1),
@@ -144,6 +149,6 @@ def describe(recipe: WorldModelRecipe, cost: dict[str, Any], losses: dict[str, f
         f'sim = WorldModel.load("{recipe.id}").condition(Transitions.collect("CartPole-v1", n=1000, seed=0))\n```\n\n'
         f"Pretrained for {cost['steps']:,} steps on synthetic tasks alone, {cost['cpu_seconds']:,.0f} CPU seconds "
         f"({cost['device']}). On fresh tasks of the prior the logarithm of its error is {losses['gain']:+.2f} from the "
-        f"closed form's, and its 90 % intervals hold {100 * losses['inside']:.0f} % of what happened.\n\n"
+        f"Gaussian process's, and its 90 % intervals hold {100 * losses['inside']:.0f} % of what happened.\n\n"
         "This file is written by `synthenv pretrain`.\n"
     )

@@ -34,7 +34,7 @@ class TD3(DDPG):
         return (action + noise).clamp(-1, 1)
 
     def follow(self, agent: Agent, observation: Tensor) -> Tree:
-        """As DDPG's, for the members whose turn it is."""
+        """As DDPG's at observations [P, O, B], for the members whose turn it is."""
         due = agent["adam.critics.count"] % agent["hyper.delay"] == 0
         if not due.any():
             return {}

@@ -50,6 +50,27 @@ def fit_transition(
     }
 
 
+def strided(seen: Tree, episodes: int, stride: int) -> Tree:
+    """Real steps as if `stride` of them were one: what followed so many steps later, or at an end before that.
+
+    seen: leaves [T*N, ...] of N episodes under way for T steps, restarted where they ended; returns
+    [(T-stride+1)*N, ...]. No time limit may fall within.
+    """
+    if stride == 1:
+        return seen
+    walks = {name: leaf.unflatten(0, (-1, episodes)) for name, leaf in seen.items()}  # [T, N, ...]
+    starts = len(walks["terminated"]) - stride + 1
+    if starts < 1:
+        raise ValueError(f"dynamics.stride is {stride}, more than the {starts + stride - 1} steps seen; lower it")
+    following, ended = walks["following"][:starts], walks["terminated"][:starts]
+    for later in range(1, stride):
+        rows = slice(later, later + starts)
+        following = torch.where(ended[..., None], following, walks["following"][rows])
+        ended = ended | walks["terminated"][rows]
+    whole = {**{name: leaf[:starts] for name, leaf in walks.items()}, "following": following, "terminated": ended}
+    return {name: leaf.flatten(0, 1) for name, leaf in whole.items()}
+
+
 def calibrated(transition: Tree, synthetic: SyntheticMDP, seen: Tree) -> Tree:
     """The network with its end's logits shifted so that as many of the seen steps end as really did."""
     params = prefixed("transition", transition)

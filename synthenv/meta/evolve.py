@@ -118,6 +118,7 @@ def states_stage(
     synthetic = worlds.synthetic(recipe, real.spaces.action, centre, edge)
 
     def fit() -> tuple[Tree, dict[str, Any], int]:
+        """The start network and the rewards at their scale; how near its draws are; no further real step."""
         rows = len(seen["observation"])
         spread = states.between(factor, rows, run.generator("graded")) if stage.graded else factor
         u = states.widened(synthetic, seen["observation"], spread)
@@ -143,9 +144,10 @@ def dynamics_stage(
         return params
 
     def fit() -> tuple[Tree, dict[str, Any], int]:
-        ends = {name: states.widened(synthetic, seen[name], factor) for name in ("observation", "following")}
+        steps = dynamics.strided(seen, recipe.states.episodes, recipe.dynamics.stride)
+        ends = {name: states.widened(synthetic, steps[name], factor) for name in ("observation", "following")}
         transition, facts = dynamics.fit_transition(
-            synthetic, part(params, "transition"), {**seen, **ends}, recipe.dynamics.updates, run.generator("dynamics")
+            synthetic, part(params, "transition"), {**steps, **ends}, recipe.dynamics.updates, run.generator("dynamics")
         )
         random_action = float(synthetic.regret(params, ends["observation"][None]).mean())
         cost = torch.full_like(params["cost.end"], recipe.dynamics.cost * recipe.horizon * random_action)

@@ -17,17 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from synthenv.ranking.checks import Floats
-from synthenv.ranking.past import BEND, KNEE, LOWEST, squash
+from synthenv.ranking.past import BEND, KNEE, LOWEST
 
 CELLS = 4
 """At most so many cells of one curve are looked at: its end, and others evenly spread before."""
 NUGGET = 0.01**2
 """Variance of a single score, in squared units of spread: runs are never told apart to the last digit."""
-SPREADS = np.exp(np.linspace(-2.0, 2.5, 14))
+LOGS = np.linspace(-2.0, 2.5, 14)
 HEIGHTS = np.linspace(-1.0, 1.5, 16)
-"""The grid: spreads relative to that of what was seen, and where the best seen score stands in units of spread."""
+"""The grid: logarithms of spreads relative to that of what was seen, and where the best score seen stands in units of
+spread."""
 SHARES = 24
 """So many points of the grid, the most likely, are carried on."""
+FINER, POINTS, SPAN = 6, 7, 2.5
+"""At most so many times the grid is drawn closer, with so many points an axis, to so many standard deviations to each
+side: what many runs tell of offset and spread is far finer than any grid that suits a few."""
 
 
 class Places(NamedTuple):
@@ -155,31 +159,43 @@ def condition(prior: Prior, seen: Sightings, target: Places) -> Belief:
     unroot = np.linalg.inv(np.linalg.cholesky(inner))
 
     variance = (basis**2).sum(2) + np.diagonal(inner, axis1=1, axis2=2)
-    offset, spread = _grid(seen.score, mean[real], variance[real])  # [G]
-    z = (seen.score - offset[:, None]) / spread[:, None]  # [G, n]
+    width = basis.shape[2]
+    slope = unroot @ (basis * real[..., None])
+    flat_slope = slope.reshape(-1, width)
+    inside = np.linalg.inv(np.linalg.cholesky(np.eye(width) + flat_slope.T @ flat_slope))
+    whole = np.log(np.diagonal(unroot, axis1=1, axis2=2)).sum() + np.log(np.diagonal(inside)).sum()
     knee = np.zeros(len(seen.score))
     knee[blocks[real]] = (seen.weights @ prior.knee)[real]
-    far_below = np.clip((knee - z) / BEND, 0.0, None)
-    bent, free = np.log1p(far_below), np.log1p(far_below) < (KNEE - LOWEST) / BEND
-    z = squash(z, knee)
-    far = np.where(real[..., None], z.T[blocks] - mean[..., None], 0.0)  # [B, J, G]
-    slope, rest = unroot @ (basis * real[..., None]), unroot @ far
-    width = basis.shape[2]
-    flat_slope, flat_rest = slope.reshape(-1, width), rest.reshape(-1, len(offset))
-    inside = np.linalg.inv(np.linalg.cholesky(np.eye(width) + flat_slope.T @ flat_slope))
-    pull = inside @ (flat_slope.T @ flat_rest)  # [R, G]
-    logs = -0.5 * ((flat_rest**2).sum(0) - (pull**2).sum(0)) + np.log(np.diagonal(unroot, axis1=1, axis2=2)).sum()
-    logs = logs + np.log(np.diagonal(inside)).sum()
     used = np.zeros(len(seen.score), bool)
     used[blocks[real]] = True
-    # densities of scores, not of units; the grid is even in the height of the best, not in the offset
-    logs = logs - (free & used).sum(1) * np.log(spread) - (bent * (free & used)).sum(1) + np.log(spread)
+
+    def weigh(grid: Scales) -> Weighed:
+        """How likely what was seen is under G offsets and spreads."""
+        raw = (seen.score - grid.offset[:, None]) / grid.spread[:, None]  # [G, n]
+        bent = np.log1p(np.clip((knee - raw) / BEND, 0.0, None))
+        z = np.where(bent > 0, knee - np.minimum(BEND * bent, KNEE - LOWEST), raw)  # squashed
+        rest = unroot @ np.where(real[..., None], z.T[blocks] - mean[..., None], 0.0)  # [B, J, G]
+        flat = rest.reshape(-1, len(z))
+        pull = inside @ (flat_slope.T @ flat)  # [R, G]
+        logs = -0.5 * ((flat**2).sum(0) - (pull**2).sum(0)) + whole
+        # densities of scores, not of units, those at the floor of units too, or a spread that puts all there would be
+        # the likeliest; the grid is even in the height of the best, not in the offset
+        logs = logs - (used.sum() - 1) * np.log(grid.spread) - bent[:, used].sum(1)
+        return Weighed(logs + np.log(grid.cell), z, rest, pull)
+
+    grid = _grid(seen.score, mean[real], variance[real])
+    weighed = weigh(grid)
+    for _ in range(FINER):
+        if (closer := grid.closer(weighed.logs, seen.score.max())) is None:
+            break
+        grid, weighed = closer, weigh(closer)
+    logs, rest = weighed.logs, weighed.rest
     kept = np.argsort(-logs, kind="stable")[:SHARES]
     weight = np.exp(logs[kept] - logs[kept[0]])
 
     mean_at, basis_at = prior.at(target)
     loads = target.weights(len(prior.load))
-    coefficients = inside.T @ pull[:, kept]  # [R, G]
+    coefficients = inside.T @ weighed.pull[:, kept]  # [R, G]
     after = mean_at + (basis_at @ coefficients).T  # [G, M]
     carried = inside @ basis_at.T  # [R, M]
     own = prior.scale * np.einsum("mk,mk->m", loads @ prior.residual, loads)
@@ -191,14 +207,14 @@ def condition(prior: Prior, seen: Sightings, target: Places) -> Belief:
     own[owner] -= (lean**2).sum(1)
     carried[:, owner] -= inside @ leaned.T
     sd = np.sqrt(np.maximum((carried**2).sum(0) + own, NUGGET))
-    top = z[kept].max(1)
+    top = weighed.z[kept].max(1)
     return Belief(
         weight / weight.sum(),
         after,
         sd,
         top,
-        offset[kept],
-        spread[kept],
+        grid.offset[kept],
+        grid.spread[kept],
         loads @ prior.knee,
         float(np.logaddexp.reduce(logs)),
     )
@@ -217,14 +233,57 @@ def _blocks(seen: Places) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]
     return order[np.where(real, index, first[:, None])], real
 
 
-def _grid(score: Floats, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
+class Weighed(NamedTuple):
+    """G points of a grid: logarithms of their probabilities [G], values seen in units [G, n], residuals of these after
+    whitening [B, J, G], and what they say of the basis [R, G]."""
+
+    logs: Floats
+    z: Floats
+    rest: Floats
+    pull: Floats
+
+
+class Scales(NamedTuple):
+    """G offsets and spreads that scores may have, a grid even in log spread and in the height of the best score.
+
+    heights: [G] of the best score, in units of spread. steps: between neighbours on both axes, 0 for a single point.
+    cell: area of one.
+    """
+
+    spread: Floats
+    heights: Floats
+    offset: Floats
+    steps: tuple[float, float]
+    cell: float
+
+    @classmethod
+    def over(cls, logs: Floats, heights: Floats, best: float) -> Scales:
+        """All pairs of logarithms of spreads and heights, both evenly spaced."""
+        steps = float(logs[1] - logs[0]), float(heights[1] - heights[0])
+        log, height = (a.ravel() for a in np.meshgrid(logs, heights))
+        spread = np.exp(log)
+        return cls(spread, height, best - spread * height, steps, steps[0] * steps[1])
+
+    def closer(self, logs: Floats, best: float) -> Scales | None:
+        """A finer grid around what is likely, by logarithms [G]; None where this one is fine enough."""
+        weight = np.exp(logs - logs.max())
+        weight /= weight.sum()
+        axes, narrower = [], False
+        for axis, step in ((np.log(self.spread), self.steps[0]), (self.heights, self.steps[1])):
+            middle = float(weight @ axis)
+            sd = max(float(np.sqrt(weight @ (axis - middle) ** 2)), step / 2)
+            ahead = min(SPAN * sd, np.ptp(axis) / 2)
+            narrower |= 2 * ahead / (POINTS - 1) < 0.7 * step
+            axes.append(np.linspace(middle - ahead, middle + ahead, POINTS))
+        return Scales.over(axes[0], axes[1], best) if narrower else None
+
+
+def _grid(score: Floats, mean: Floats, variance: Floats) -> Scales:
     """Offsets and spreads [G] that scores [n] may have, expected as mean and variance [c]."""
     typical = np.sqrt(max(np.var(mean) + variance.mean(), 0.05**2))
     wide = np.quantile(score, 0.9) - np.quantile(score, 0.1) if len(score) > 10 else np.ptp(score)
     if wide <= 0:  # a single score tells no spread
         height = mean.max() + np.sqrt(variance.max()) * np.linspace(-2, 2, 9)
         spread = np.full(9, max(abs(score[0]), 1e-12))
-        return score.max() - spread * height, spread
-    spreads = wide / (2 * typical) * SPREADS
-    spread, height = (a.ravel() for a in np.meshgrid(spreads, HEIGHTS))
-    return score.max() - spread * height, spread
+        return Scales(spread, height, score.max() - spread * height, (0.0, 0.0), 1.0)
+    return Scales.over(np.log(wide / (2 * typical)) + LOGS, HEIGHTS, score.max())

@@ -82,7 +82,8 @@ class Choices:
         return (height * ((outputs.amax(-1, keepdim=True) - outputs) / height).tanh()).mean(-1)
 
     def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
-        """Rewards of mean 0 over actions in every state: what does not depend on the action is noise to a learner."""
+        """Rewards of mean 0 over actions in every state u [1, M, O]: what does not depend on the action is noise to a
+        learner."""
         last = len(reward) // 2 - 1
         names = (f"w{last}", f"b{last}")
         centred = {**reward, **{name: reward[name] - reward[name].mean(-1, keepdim=True) for name in names}}
@@ -150,7 +151,7 @@ class Vertex:
         return (height * (losses / height).tanh()).mean(-1)
 
     def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
-        """The same curvature `scale` in every state and dimension."""
+        """The same curvature `scale` in every state u [1, M, O] and dimension."""
         last = len(reward) // 2 - 1
         weight, bias = reward[f"w{last}"].clone(), reward[f"b{last}"].clone()
         weight[..., self.size :], bias[..., self.size :] = 0, math.log(scale)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from synthenv.incontext import gaussian_process as module
-from synthenv.incontext.gaussian_process import Kernel, gaussian_process, search, spread_over, usual
+from synthenv.incontext.gaussian_process import Kernel, Search, gaussian_process, likeliest, spread_over, usual
 
 DOUBLE = torch.float64
 
@@ -26,11 +26,12 @@ def test_finds_smooth_laws():
 
 def exact(fitted, x, y, keep):
     """Posterior mean at all rows from the rows kept, by the textbook: K (K + noise)^-1 y."""
+    (part,) = fitted.parts
     rows = fitted.inputs(x)[fitted.task]
     targets = (y - fitted.offset).mT[fitted.task, fitted.slot][..., None]
-    own = fitted.kernel(rows[:, keep], rows[:, keep])
-    own.diagonal(dim1=1, dim2=2).add_(fitted.kernel.noise.exp() + module.JITTER)
-    return fitted.kernel(rows, rows[:, keep]) @ torch.linalg.solve(own, targets[:, keep]), targets
+    own = part.kernel(rows[:, keep], rows[:, keep])
+    own.diagonal(dim1=1, dim2=2).add_(part.kernel.noise.exp() + module.JITTER)
+    return part.kernel(rows, rows[:, keep]) @ torch.linalg.solve(own, targets[:, keep]), targets
 
 
 def test_residuals_are_those_of_leaving_rows_out():
@@ -43,13 +44,45 @@ def test_residuals_are_those_of_leaving_rows_out():
         assert torch.allclose(fitted.residual[:, row], left, rtol=1e-3, atol=1e-5)
 
 
+def test_stretches_are_left_out_whole():
+    x = rows(25, 2)
+    y = law(x) + 0.1 * rows(25, 2, seed=3)
+    fitted = gaussian_process(x, y)
+    mean, targets = exact(fitted, x, y, [i for i in range(25) if not 8 <= i < 12])  # the third of stretches of 4
+    assert torch.allclose(fitted.apart[:, 8:12], (targets - mean)[:, 8:12, 0].view(2, 2, 4).mT, rtol=1e-3, atol=1e-5)
+
+
+def test_a_second_look_is_taken_where_it_pays():
+    x, new = rows(200, 2), 0.7 * rows(80, 2, seed=1)
+    y = torch.cat((law(x)[..., :1], torch.sin(4 * x[..., :1]) * x[..., 1:], x[..., :1].sign()), -1)
+    truth = torch.sin(4 * new[..., 0]) * new[..., 1]
+    once, twice = (gaussian_process(x, y, search=Search(40, 10, refined), most=100) for refined in (False, True))
+    first, second = twice.parts
+    assert set((second.of % 3).tolist()) == {1}  # a line is known already, and a switch is not smooth
+    assert (first.anchors.shape[1], second.anchors.shape[1]) == (100, 200)
+    assert sorted(torch.cat((first.of, second.of)).tolist()) == list(range(6))
+    before, after = ((fitted.predict(new)[0][..., 1] - truth).square().mean() for fitted in (once, twice))
+    assert after < 0.8 * before
+    for output in (0, 2):
+        assert torch.allclose(once.predict(new)[0][..., output], twice.predict(new)[0][..., output])
+
+
+def test_noise_that_few_rows_do_not_show_is_found_on_all():
+    """A switch between two of the rows that hyperparameters are found on."""
+    x = rows(200, 1)
+    y = x.clone()
+    y[:, 1::7] += 1.0
+    fitted = gaussian_process(x, y, search=Search(rows=12))
+    assert (fitted.predict(x)[0] - y).square().mean() < 0.3
+    assert fitted.parts[0].kernel.noise.min() > -4
+
+
 def test_many_rows_are_projected_and_few_are_not():
     x, new = rows(90, 2), 0.5 * rows(30, 2, seed=2)
     y = law(x) + 0.05 * rows(90, 2, seed=3)
-    whole = gaussian_process(x, y)
-    part = gaussian_process(x, y, most=60)
-    assert (whole.anchors.shape[1], part.anchors.shape[1]) == (90, 60)
-    assert torch.allclose(whole.predict(new)[0], part.predict(new)[0], atol=0.06)
+    whole, part = (gaussian_process(x, y, search=Search(60, refined=False), most=most) for most in (90, 60))
+    assert (whole.parts[0].anchors.shape[1], part.parts[0].anchors.shape[1]) == (90, 60)
+    assert (whole.predict(new)[0] - part.predict(new)[0]).square().mean().sqrt() < 0.03
 
 
 def test_gradient_is_that_of_the_likelihood():
@@ -79,8 +112,8 @@ def test_search_climbs():
     x = rows(40, 2)
     y = law(x)[..., 1:] - law(x)[..., 1:].mean(1, keepdim=True)
     prior = usual(torch.tensor([2, 2]), 2)
-    before = module._slope(search(x, y, prior, 1), x, y).norm()
-    assert module._slope(search(x, y, prior, 60), x, y).norm() < 0.2 * before
+    before = module._slope(likeliest(x, y, prior, prior.mean, 1), x, y).norm()
+    assert module._slope(likeliest(x, y, prior, prior.mean, 60), x, y).norm() < 0.2 * before
 
 
 def test_without_a_trend_it_returns_to_the_mean():
@@ -94,7 +127,8 @@ def test_without_a_trend_it_returns_to_the_mean():
 def test_an_input_that_does_not_matter_gets_a_long_scale():
     x = rows(80, 3)
     fitted = gaussian_process(x, torch.sin(2 * x[..., :1]))
-    assert (fitted.kernel.lengths[:, 0] + 1 < fitted.kernel.lengths[:, 1:].min(1).values).all()
+    lengths = fitted.parts[0].kernel.lengths
+    assert (lengths[:, 0] + 1 < lengths[:, 1:].min(1).values).all()
 
 
 def test_noise_is_found_and_covered():

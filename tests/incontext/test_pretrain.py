@@ -1,11 +1,13 @@
 """Pretraining of the world model: what is asked for, that it learns, that a folder comes out."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from synthenv import cli, recipe, seeding
+from synthenv.incontext.gaussian_process import Search
 from synthenv.incontext.model import LEVELS, Architecture, Guess
 from synthenv.incontext.pretrain import Contexts, WorldModelRecipe, build, lesson, losses, pretrain_world_model
 from synthenv.incontext.rows import Rows
@@ -14,8 +16,8 @@ from synthenv.pretraining import Schedule
 from tests.incontext.test_model import task
 
 TINY = WorldModelRecipe(
-    "tiny", 0, Architecture(16, 1, 2), Contexts(tasks=3, longest=12, begin=8, queries=6, search=2),
-    schedule=Schedule(steps=3),
+    "tiny", 0, Architecture(16, 1, 2),
+    Contexts(tasks=3, longest=12, begin=8, queries=6, search=Search(rows=12, steps=2)), schedule=Schedule(steps=3),
 )  # fmt: skip
 
 
@@ -28,9 +30,7 @@ def known():
 
 def guess(known, rows, mean=None, width=0.1):
     """A guess with this mean and intervals of this width."""
-    units = known.solution.units
-    truth = torch.cat((rows.following - rows.observation, rows.reward[..., None]), -1)
-    truth = ((truth - units.middle) / units.size).float()
+    truth = known.solution.scaled(rows).float()
     mean = truth if mean is None else truth + mean
     fan = torch.linspace(-width, width, len(LEVELS))
     ends = torch.where(rows.terminated, 8.0, -8.0)
@@ -40,7 +40,7 @@ def guess(known, rows, mean=None, width=0.1):
 
 def test_better_guesses_lose_less(known):
     known, rows, shape = known
-    perfect, off, wide = (losses(known, guess(known, rows, *how), rows, shape) for how in ((), (0.5,), (None, 2.0)))
+    perfect, off, wide = (losses(known, guess(known, rows, *how), rows) for how in ((), (0.5,), (None, 2.0)))
     assert perfect["mean"] < off["mean"]
     assert perfect["pinball"] < min(off["pinball"], wide["pinball"])
     assert perfect["inside"] == wide["inside"] == 1 > off["inside"]
@@ -48,12 +48,17 @@ def test_better_guesses_lose_less(known):
     assert perfect["end"] < 0.01
 
 
-def test_slots_out_of_use_do_not_count(known):
-    known, rows, shape = known
-    mean = torch.zeros(17)
-    mean[5] = 100.0
-    told = losses(known, guess(known, rows, mean), rows, shape)
-    assert torch.equal(told["mean"], losses(known, guess(known, rows), rows, shape)["mean"])
+def test_slots_out_of_use_do_not_count():
+    """Two tasks of different size in one batch."""
+    rows, shape = task(30, 3)
+    shape = shape._replace(observed=torch.arange(16) < torch.tensor([[2], [3]]))
+    for leaf in (rows.observation, rows.following):
+        leaf[0, :, 2] = 0.0
+    known = build(TINY).condition(rows, shape)
+    mean = torch.zeros(2, 1, 4)
+    mean[0, :, 2] = 100.0
+    told = losses(known, guess(known, rows, mean), rows)
+    assert torch.equal(told["mean"], losses(known, guess(known, rows), rows)["mean"])
 
 
 def test_a_lesson_is_its_generator(known):
@@ -62,8 +67,8 @@ def test_a_lesson_is_its_generator(known):
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
     one.backward()
-    assert torch.isfinite(network.head.weight.grad).all()
-    assert network.head.weight.grad.abs().max() > 0
+    assert torch.isfinite(network.judge.weight.grad).all()
+    assert network.judge.weight.grad.abs().max() > 0
 
 
 def test_a_folder_comes_out_and_loads(tmp_path):
@@ -88,6 +93,13 @@ def test_the_command_pretrains_and_resumes(tmp_path, capsys):
     assert "holds a run already" in capsys.readouterr().err
     assert cli.main(["pretrain", str(path), *folders, "--resume"]) == 0
     assert json.loads((tmp_path / "out" / "card.json").read_text())["sha256"] == before
+
+
+def test_the_recipe_for_a_gpu_is_as_large_as_it_says():
+    large = recipe.load(WorldModelRecipe, Path(__file__).parents[2] / "models" / "WorldModel-large.yaml")
+    with torch.device("meta"):
+        size = sum(weight.numel() for weight in build(large).parameters())
+    assert 16e6 < size < 18e6
 
 
 def test_the_command_refuses_other_recipes(tmp_path, capsys):

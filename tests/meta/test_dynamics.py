@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from synthenv.meta import states
-from synthenv.meta.dynamics import calibrated, fit_transition
+from synthenv.meta.dynamics import calibrated, fit_transition, strided
 from synthenv.recipe import StatesStage
 from synthenv.tree import part, prefixed
 from tests.meta import toys
@@ -158,3 +158,36 @@ def test_as_many_steps_of_a_box_end_as_really_did(steered, ending):
     shifted = calibrated(transition, steered, seen)
     assert (shifted["b1"] != transition["b1"]).flatten().tolist() == [False, False, False, True]
     assert abs(int(guess(steered, shifted, seen)[1].sum()) - int(seen["terminated"].sum())) <= 1
+
+
+def walks(steps: int = 30, episodes: int = 3) -> dict[str, torch.Tensor]:
+    """Counters that go up by one a step, each from its own hundred, and begin again at an end."""
+    counts, ended, state = [], [], [100 * n for n in range(episodes)]
+    for t in range(steps):
+        ends = [(t + 1) % (7 + n) == 0 for n in range(episodes)]
+        counts.append(state)
+        ended.append(ends)
+        state = [100 * n if over else now + 1 for n, (now, over) in enumerate(zip(state, ends, strict=True))]
+    now = torch.tensor(counts, dtype=torch.float32).flatten()[:, None]
+    action = torch.arange(steps * episodes)
+    return {"observation": now, "following": now + 1, "action": action, "terminated": torch.tensor(ended).flatten()}
+
+
+def test_a_stride_leads_as_far_or_to_the_end_of_its_episode():
+    seen = walks()
+    taken = strided(seen, 3, 4)
+    assert len(taken["action"]) == (30 - 3) * 3
+    for row, action in enumerate(taken["action"].tolist()):
+        episode = range(action, len(seen["action"]), 3)  # rows of the same episode, from here on
+        last = next((place for place in episode[:4] if seen["terminated"][place]), episode[3])
+        assert row == action
+        assert taken["observation"][row] == seen["observation"][action]
+        assert taken["following"][row] == seen["following"][last]
+        assert taken["terminated"][row] == seen["terminated"][last]
+    assert not torch.equal(taken["terminated"], seen["terminated"][: len(taken["terminated"])])
+    assert strided(seen, 3, 1) is seen
+
+
+def test_a_stride_longer_than_what_was_seen_is_refused():
+    with pytest.raises(ValueError, match="stride is 31, more than the 30 steps seen"):
+        strided(walks(), 3, 31)

@@ -1,5 +1,7 @@
 """Conditioning agrees with the textbook's Gaussian process, and offset and spread are found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,33 @@ def test_before_anything_is_seen_the_prior_stands(prior):
     belief = unseen(prior, target)
     np.testing.assert_allclose(belief.mean[0], prior.mean[:, 2])
     np.testing.assert_allclose(belief.sd**2, np.diag(covariance(prior, target, target)))
+
+
+def many(spread, own, count=300, seed=0):
+    """A prior over settings alone with little of its own, scores [M] of all pipelines, and which were seen."""
+    generator = np.random.default_rng(seed)
+    still = generator.normal(size=(count, 3)) * 0.5
+    truth = still @ generator.normal(size=3) + own * generator.normal(size=count)
+    prior = Prior(
+        mean=np.zeros((count, 1)), curves=np.zeros((count, 1, 0)), still=still, load=np.ones(1),
+        common=np.zeros((1, 1)), residual=np.ones((1, 1)), scale=np.full(count, own**2), knee=np.full(1, -0.5),
+    )  # fmt: skip
+    return prior, 50 + spread * truth, np.arange(0, count, 2)
+
+
+def test_many_runs_tell_offset_and_spread_finely():
+    prior, score, ran = many(spread=3.0, own=0.02)
+    cells = Places.at(np.arange(300), np.ones(300), np.ones(1))
+    belief = condition(prior, Sightings.of(cells.take(ran), score[ran], 1), cells)
+    told = belief.weight @ (belief.offset[:, None] + belief.spread[:, None] * belief.mean)
+    above = np.setdiff1d(np.flatnonzero(belief.weight @ belief.mean > -0.4), ran)
+    assert np.abs(told - score)[above].mean() < 0.08
+
+
+def test_a_spread_that_puts_all_scores_at_the_floor_is_not_likely():
+    prior, score, ran = many(spread=20.0, own=0.05, seed=1)
+    prior = replace(prior, still=np.concatenate((prior.still * [0.3, 0.1, 0.1], np.ones((300, 1))), 1))
+    cells = Places.at(np.arange(300), np.ones(300), np.ones(1))
+    belief = condition(prior, Sightings.of(cells.take(ran), score[ran], 1), cells)
+    unseen_ones = np.setdiff1d(np.arange(300), ran)
+    assert np.corrcoef((belief.weight @ belief.mean)[unseen_ones], score[unseen_ones])[0, 1] > 0.8

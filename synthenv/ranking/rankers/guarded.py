@@ -5,7 +5,8 @@ for some runs, and taken is the one that is never far behind the best of them. P
 greedy portfolio and go on by expected improvement: under a Gaussian process that knows the other tasks, or under one
 that knows only settings. Where tasks have nothing to do with each other (data mixtures for unlike domains are an
 example), the second wins; and a new task that is unlike the others, though these are alike, is noticed by what it
-shows: the process without transfer is always among the hypotheses.
+shows: the process without transfer is always among the hypotheses. Where most candidates have been begun and are to be
+carried on, their own curves tell most, and are extrapolated.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from synthenv.ranking.belief import Places, Sightings
 from synthenv.ranking.checks import Floats
 from synthenv.ranking.past import Past
 from synthenv.ranking.rankers.base import Candidates, Ranking, candidates_of, own_runs, with_others
+from synthenv.ranking.rankers.extrapolation import carried_on
 from synthenv.ranking.rankers.portfolio import LENGTH, greedy
 from synthenv.ranking.rankers.task_gp import Hypothesis, TaskCovarianceGP, Ways
 from synthenv.ranking.runs import RunTable
@@ -108,10 +110,12 @@ class Guarded:
         process = self.processes_[self.policy_.transfer]
         ranking = process.ranking(named, own, budget)
         past, _ = process.prepared(with_others(named, own))
-        gain = self._first(past, own, past.budgets[-1] if budget is None else budget)[: len(named)]
+        horizon = past.budgets[-1] if budget is None else budget
+        gain = self._first(past, own, horizon)[: len(named)]
         if not gain.any() and ranking.gain is not None:
             gain = ranking.gain * shuffled(ranking.pipelines)
-        return replace(ranking, gain=gain, sd=self.stretch_ * ranking.sd)
+        ranking = replace(ranking, gain=gain, sd=self.stretch_ * ranking.sd)
+        return ranking if own is None else carried_on(ranking, self.runs_, own, ranking.pipelines, horizon)
 
     def _first(self, past: Past, own: RunTable | None, budget: float) -> Floats:
         """Gain [M] of the pipelines to begin with; all 0 once that is done.

@@ -1,0 +1,68 @@
+"""Which way to finetune one language model: 63 of Hugging Face's PEFT benchmark, by the default ranker as it is.
+
+There is one data set, and so nothing to hold out: what is known besides are 31 finetunings of an image model, other
+pipelines on another task. Budgets are counted in whole runs of a pipeline. Whole: pipelines run to their ends one after
+the other. Halted: freeze-thaw, successive halving, Hyperband. Begun: all were run for a part, and the best at the end
+is to be told, beside taking the one that is ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import ranking_data as tables
+from benchmarks.ranking_halting import averaged, halving, hyperband, reading
+from synthenv.ranking import rankers
+from synthenv.ranking.evaluate import at_random, by_budget, by_runs, case_of, rank_correlation
+
+SPENT = (1, 2, 3, 5, 10)
+BEGUN = (0.1, 0.25, 0.5)
+DRAWS = 50
+
+
+def peft(data: Path) -> list[dict[str, Any]]:
+    """A row a method and what was spent: regret, and where all were begun rank correlation with the truth."""
+    other, own = tables.peft(data, "image_gen"), tables.peft(data)
+    case = case_of(own, "metamathqa")
+    assert case is not None
+    ranker = rankers.default().fit(other)
+    cells = len(own.grid().budgets)
+    generator = np.random.default_rng(0)
+    drawn = [generator.permutation(len(case.pipelines)).tolist() for _ in range(DRAWS)]
+    total = max(SPENT) * cells
+
+    def in_runs(curve: Callable[[float], float]) -> Callable[[float], float]:
+        return lambda runs: curve(runs * cells)
+
+    whole = {"whole, default": by_runs(ranker, case, "", max(SPENT)).regret,
+             "whole, random": at_random(case, max(SPENT)).regret}  # fmt: skip
+    curves: dict[str, Callable[[float], float]] = {
+        "halted, default": reading(by_budget(ranker, case, max(SPENT))),
+        "halted, random and successive halving": in_runs(
+            averaged([reading(halving(case, order, total)) for order in drawn])
+        ),
+        "halted, random and Hyperband": in_runs(averaged([reading(hyperband(case, order, total)) for order in drawn])),
+    }
+    curves |= {name: lambda runs, regret=regret: float(regret[int(runs) - 1]) for name, regret in whole.items()}
+    rows = [
+        line(name, runs, curve(runs), None, len(case.pipelines)) for name, curve in curves.items() for runs in SPENT
+    ]
+    for share in BEGUN:
+        seen = own.take(own.budget <= share * (1 + 1e-9))
+        grid = seen.grid()
+        ahead = np.fmax.reduce(grid.score[0], axis=1)
+        foretold = ranker.rank(case.task, {name: own.settings[name] for name in case.pipelines}, seen, budget=1.0).mean
+        for name, told in (("begun, default", foretold), ("begun, the one ahead", ahead)):
+            regret = float(case.regret(case.score[int(np.argmax(told))]))
+            rows.append(line(name, share, regret, rank_correlation(told, case.score), len(case.pipelines)))
+    return rows
+
+
+def line(method: str, spent: float, regret: float, agreed: float | None, count: int) -> dict[str, Any]:
+    """A row of the result file."""
+    return {"method": method, "runs": spent, "regret": f"{regret:.4f}",
+            "rank correlation": "" if agreed is None else f"{agreed:.3f}", "pipelines": count}  # fmt: skip
