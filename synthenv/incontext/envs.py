@@ -43,16 +43,16 @@ class ImaginedPlayer:
         return Moved(following, observation, reward, terminated)
 
     def turn(self, state: State, action: Tensor, generator: torch.Generator | None) -> Turn:
-        """A step with the chances that the simulator's conduct leaves to a generator."""
+        """A step, action [N, ...], with the chances that the simulator's conduct leaves to a generator."""
         moved = move(self.simulator, self.conduct, state["observation"], action, generator)
         return Turn({"observation": moved.observation}, moved.observation.clone(), *moved[1:])
 
     def array(self, data: Any) -> Tensor:
-        """The data as a tensor."""
+        """The data [...] as a tensor."""
         return torch.as_tensor(data)
 
     def actions(self, data: Any) -> Tensor | None:
-        """Actions as int64 unless they are floats, or as float32; never booleans."""
+        """Actions [N, ...] as int64 unless they are floats, or as float32; never booleans."""
         action, discrete = self.array(data), self.simulator.slots.discrete
         if action.dtype is torch.bool or (discrete and action.is_floating_point()):
             return None

@@ -28,6 +28,8 @@ PROCESS = 3
 """Which of them is the Gaussian process with a trend."""
 PLAIN = 96
 """Rows that the process without one is projected on: it is for small contexts."""
+LARGE = 384
+"""Rows from which on a context is large, and the process with a trend speaks for both."""
 FINEST = 1e-5
 """Added to errors, in the context's units: records better than this are alike."""
 FARTHEST = 20.0
@@ -79,7 +81,8 @@ class Solution(NamedTuple):
     def predict(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """What every expert expects of queries, and its standard deviation, in the context's units: [B, Q, Y, E]."""
         x = inputs(observation, action)[..., self.columns]
-        means, spreads = zip(*(regressor.predict(x) for regressor in self.regressors), strict=True)
+        said = {key: regressor.predict(x) for key, regressor in {id(one): one for one in self.regressors}.items()}
+        means, spreads = zip(*(said[id(one)] for one in self.regressors), strict=True)
         still, unit = torch.zeros_like(means[0]), torch.ones_like(means[0])
         mean = torch.stack((still, *means), -1).clamp(-self.limit, self.limit)
         return mean.float(), torch.stack((unit, *spreads), -1).clamp(1e-6, 1e3).float()
@@ -108,8 +111,10 @@ def solve(rows: Rows, shape: Shape, search: Search | None = None) -> Solution:
     units = Units(scaling(x), middle, size)
     x, y = x[..., columns], (y - middle) / size
     process = gaussian_process(x, y, varied, used, search)
-    brief = Search(search.rows, search.steps // (1 if x.shape[1] <= PLAIN else 2), refined=False)
-    plain = gaussian_process(x, y, varied, used, brief, PLAIN, trend=False)
+    plain = process
+    if x.shape[1] < LARGE:
+        brief = Search(search.rows, search.steps // (1 if x.shape[1] <= PLAIN else 2), refined=False)
+        plain = gaussian_process(x, y, varied, used, brief, PLAIN, trend=False)
     regressors = (ridge(x, y, 1), ridge(x, y, 2), process, plain, neighbours(x, y))
     alone, apart = (
         torch.stack((y, *(getattr(one, kind) for one in regressors)), -1).square().mean(1).sqrt() + FINEST

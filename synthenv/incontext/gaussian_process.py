@@ -272,7 +272,7 @@ def unit_added(matrix: Tensor) -> Tensor:
 
 
 def spread_over(count: int, most: int) -> Tensor:
-    """Indices of at most so many of `count` rows, evenly spread."""
+    """Indices [M] int64 of at most so many of `count` rows, evenly spread."""
     return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 

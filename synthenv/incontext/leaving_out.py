@@ -17,7 +17,7 @@ from synthenv.incontext.cholesky import root
 
 STRETCHES = 8
 """So many stretches are left out in turn,"""
-LONGEST = 128
+LONGEST = 64
 """or more, so that none is longer than this."""
 SURE = 1e-9
 """Taken from the hat matrix, so that a smoother that repeats every row can be solved for."""

@@ -205,7 +205,7 @@ class Network(nn.Module):
 
 
 def squash(x: Tensor) -> Tensor:
-    """A logarithm on either side of 0, so that a network can read numbers of any size."""
+    """A logarithm on either side of 0, [...] -> [...], so that a network can read numbers of any size."""
     return torch.asinh(x)
 
 

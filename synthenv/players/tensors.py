@@ -39,11 +39,11 @@ class TorchPlayer:
         return Moved(self._alone(following), *(leaf[0] for leaf in outcome))
 
     def array(self, data: Any) -> Tensor:
-        """The data as a tensor on the device."""
+        """The data [...] as a tensor on the device."""
         return torch.as_tensor(data, device=self.device)
 
     def actions(self, data: Any) -> Tensor | None:
-        """Actions as int64 unless they are floats, or as float32; never booleans."""
+        """Actions [N, ...] as int64 unless they are floats, or as float32; never booleans."""
         action = self.array(data)
         if action.dtype is torch.bool or (self.discrete and action.is_floating_point()):
             return None

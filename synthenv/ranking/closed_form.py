@@ -188,7 +188,7 @@ def ask(fitted: Fitted, pipeline: Tensor, budget: Tensor) -> Belief:
     cross = together * (there * variance[..., None]).sqrt() * known  # [B, M, J]
 
     def taken(x: Tensor, dim: int) -> Tensor:
-        """Of observed pipelines along `dim`, those that candidates are."""
+        """Of observed pipelines along `dim` of x [...], those that candidates are: [...]."""
         shape = [1] * x.dim()
         shape[0], shape[dim] = rows.shape
         sizes = list(x.shape)

@@ -86,12 +86,12 @@ class Related(NamedTuple):
 
 
 def squash(z: Tensor) -> Tensor:
-    """Scores in units of a task, far ones below drawn near."""
+    """Scores in units of a task, far ones below drawn near: [...] -> [...]."""
     return torch.where(z > LOW, z, LOW - torch.log1p(BEND * (LOW - z).clamp_min(0)) / BEND).clamp_min(LOWEST)
 
 
 def unsquash(z: Tensor) -> Tensor:
-    """The inverse of `squash`, above its floor."""
+    """The inverse of `squash`, above its floor: [...] -> [...]."""
     return torch.where(z > LOW, z, LOW - torch.expm1(BEND * (LOW - z).clamp_min(0)) / BEND)
 
 

@@ -40,7 +40,7 @@ def log_ranks(fitness: Tensor) -> Tensor:
 
 
 def centred_log_ranks(fitness: Tensor) -> Tensor:
-    """`log_ranks` minus their mean: sum 0, so that equal fitness moves nothing."""
+    """`log_ranks` of fitness [P] minus their mean, [P]: sum 0, so that equal fitness moves nothing."""
     return log_ranks(fitness) - 1 / len(fitness)
 
 

@@ -110,7 +110,7 @@ def test_many_runs_tell_offset_and_spread_finely():
     assert np.abs(told - score)[above].mean() < 0.08
 
 
-def test_a_spread_that_puts_all_scores_at_the_floor_is_not_likely():
+def test_settings_tell_unseen_scores_beside_a_part_that_all_share():
     prior, score, ran = many(spread=20.0, own=0.05, seed=1)
     prior = replace(prior, still=np.concatenate((prior.still * [0.3, 0.1, 0.1], np.ones((300, 1))), 1))
     cells = Places.at(np.arange(300), np.ones(300), np.ones(1))

@@ -56,7 +56,7 @@ class Contact(Mechanics):
         return drawn._replace(params=params, shown=shown, place=torch.cat((drawn.place, 0.2 * told), -1))
 
     def begin(self, params: Tree, dice: Dice, n: int) -> Tensor:
-        """Between the walls, the switch off."""
+        """Between the walls, the switch off: [B, S, n]."""
         return self._confined(params, super().begin(params, dice, n), torch.zeros((), device=dice.device))
 
     def step(self, params: Tree, state: Tensor, action: Tensor, dice: Dice) -> Tensor:

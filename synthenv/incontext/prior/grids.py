@@ -68,7 +68,7 @@ class Grids:
         return Drawn(params, actions, shown, place, reach, steer, ~dice.chance(0.15, tasks))
 
     def begin(self, params: Tree, dice: Dice, n: int) -> Tensor:
-        """Always the same cell, or any that ends nothing."""
+        """Always the same cell, or any that ends nothing: [B, S, n]."""
         real = params["real"]
         anywhere = (dice.uniform(0, 1, len(real), n) * real).long()
         cell = torch.where(params["spread"] & ~params["ends"].gather(1, anywhere), anywhere, params["start"])
@@ -77,7 +77,7 @@ class Grids:
         return _states(cell, torch.zeros_like(cell), cells, params["ends"]).mT.contiguous()
 
     def step(self, params: Tree, state: Tensor, action: Tensor, dice: Dice) -> Tensor:
-        """Look the move up; on ice it may be another."""
+        """Look the move up; on ice it may be another: [B, S, N] -> [B, S, N]."""
         luck = dice.uniform(0, 1, len(state), state.shape[2])
         move = torch.where(luck < params["slips"], (luck * params["other"]).long(), action.argmax(1))
         table = params["table"]  # [B, C * A, S]
@@ -86,7 +86,7 @@ class Grids:
         return torch.nn.functional.embedding(at, table.flatten(0, 1)).mT
 
     def ended(self, params: Tree, state: Tensor) -> Tensor | None:
-        """In the cells that end episodes."""
+        """In the cells that end episodes, [B, N] bool."""
         return state[:, 4] > 0
 
     def features(self, params: Tree, state: Tensor) -> Tensor:

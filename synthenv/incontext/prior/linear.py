@@ -51,7 +51,7 @@ class Linear:
         return Drawn(upright(params), actions, used, used.float(), reach, steer, dice.chance(0, tasks))
 
     def begin(self, params: Tree, dice: Dice, n: int) -> Tensor:
-        """Uniform about a centre."""
+        """Uniform about a centre, [B, S, n]."""
         centre, spread = params["centre"], params["spread"]
         state = torch.addcmul(centre, spread, dice.uniform(-1, 1, len(centre), STATE, n))
         return state.clamp(-params["bound"], params["bound"])
@@ -62,7 +62,7 @@ class Linear:
         return torch.baddbmm(params["offset"], params["causes"], x).clamp_(-params["bound"], params["bound"])
 
     def ended(self, params: Tree, state: Tensor) -> Tensor | None:
-        """Nowhere by itself."""
+        """Nowhere by itself: None, not [B, N]."""
         return None
 
     def features(self, params: Tree, state: Tensor) -> Tensor:

@@ -85,19 +85,19 @@ class Mechanics:
         return Drawn(upright(params), actions, seen, place, reach, steer, dice.chance(0, tasks))
 
     def begin(self, params: Tree, dice: Dice, n: int) -> Tensor:
-        """Uniform about a centre."""
+        """Uniform about a centre, [B, S, n]."""
         centre, spread = params["centre"], params["spread"]
         return torch.addcmul(centre, spread, dice.uniform(-1, 1, len(centre), STATE, n))
 
     def step(self, params: Tree, state: Tensor, action: Tensor, dice: Dice) -> Tensor:
-        """Semi-implicit or explicit Euler steps, or Runge-Kutta's."""
+        """Semi-implicit or explicit Euler steps, or Runge-Kutta's: [B, S, N] -> [B, S, N]."""
         q, v, c = state[:, :Q], state[:, Q : 2 * Q], state[:, 2 * Q :]
         for _ in range(self.substeps):
             q, v = self._advance(params, q, v, c, action)
         return torch.cat((q, v, c), 1)
 
     def ended(self, params: Tree, state: Tensor) -> Tensor | None:
-        """Nowhere by itself."""
+        """Nowhere by itself: None, not [B, N]."""
         return None
 
     def features(self, params: Tree, state: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class Networks:
         return Drawn(upright(params), actions, shown, used.float(), reach, steer, dice.chance(0, tasks))
 
     def begin(self, params: Tree, dice: Dice, n: int) -> Tensor:
-        """Uniform about a centre."""
+        """Uniform about a centre, [B, S, n]."""
         centre, spread = params["centre"], params["spread"]
         state = torch.addcmul(centre, spread, dice.uniform(-1, 1, len(centre), STATE, n))
         return state.clamp(-params["bound"], params["bound"])
@@ -87,7 +87,7 @@ class Networks:
         return following.baddbmm_(params["out"], x).clamp_(-params["bound"], params["bound"])
 
     def ended(self, params: Tree, state: Tensor) -> Tensor | None:
-        """Nowhere by itself."""
+        """Nowhere by itself: None, not [B, N]."""
         return None
 
     def features(self, params: Tree, state: Tensor) -> Tensor:

@@ -51,12 +51,12 @@ class Pipelines(NamedTuple):
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Numbers from low to high."""
+    """Numbers from low to high, [*shape]."""
     return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
 
 
 def normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Standard normal numbers."""
+    """Standard normal numbers, [*shape]."""
     return torch.randn(shape, generator=generator, device=generator.device)
 
 
