@@ -24,5 +24,5 @@ def test_the_benchmark_goes_from_a_log_to_agents(tmp_path, capsys):
         assert (row["task"], row["agents"], row["real steps"]) == ("CartPole-v1", "2", "60")
         assert int(row["imagined steps"]) > 0
         assert 8 <= float(row["worst"]) <= float(row["mean return"]) <= 500
-    assert "a2c" in capsys.readouterr().out
+    assert "A2C    mean" in capsys.readouterr().out
     assert "| CartPole-v1 | A2C |" in SUMMARIES["bridge"](rows)
