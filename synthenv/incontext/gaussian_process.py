@@ -15,6 +15,7 @@ Letters: B tasks, C context rows, Q queries, D inputs, Y outputs, G = B * Y proc
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -162,12 +163,7 @@ class GaussianProcess(NamedTuple):
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [B, Q, Y] at x [B, Q, D]; of other outputs, those of the context and 0."""
         rows = self.inputs(x.double())[self.task]  # [G, Q, D]
-        if len(self.parts) == 1:
-            mean, spread = self.parts[0].predict(rows)
-        else:
-            told = [part.predict(rows[part.of]) for part in self.parts]
-            back = torch.cat([part.of for part in self.parts]).argsort()
-            mean, spread = (torch.cat(leaf)[back] for leaf in zip(*told, strict=True))
+        mean, spread = in_order(self.parts, [part.predict(rows[part.of]) for part in self.parts])
         return self.full(mean) + self.offset, self.full(spread)
 
     def full(self, flat: Tensor) -> Tensor:
@@ -209,9 +205,17 @@ def gaussian_process(
         second = fit(again.nonzero()[:, 0], rows, targets, kernel, 2 * most, x.shape[1] > len(some))
         parts = (parts[0].pick(~again), second)
     fitted = GaussianProcess(inputs, task, slot, parts, offset, targets, targets)
+    alone, apart = in_order(parts, [(part.residual, part.apart) for part in parts])
+    return fitted._replace(residual=fitted.full(alone), apart=fitted.full(apart))
+
+
+def in_order(parts: Sequence[Part], found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """What was found of each part's processes, two leaves [G, ...] a part, as two leaves in the order of all."""
+    if len(parts) == 1:
+        return found[0]
     back = torch.cat([part.of for part in parts]).argsort()
-    left = [fitted.full(torch.cat([getattr(part, name) for part in parts])[back]) for name in ("residual", "apart")]
-    return fitted._replace(residual=left[0], apart=left[1])
+    first, second = (torch.cat(leaf)[back] for leaf in zip(*found, strict=True))
+    return first, second
 
 
 def fit(of: Tensor, rows: Tensor, targets: Tensor, kernel: Kernel, most: int, noisier: bool) -> Part:
