@@ -7,6 +7,7 @@ minimises are negated on the way in (as in `RunTable.grid`) and on the way out (
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -16,12 +17,14 @@ import numpy.typing as npt
 import torch
 
 from synthenv.catalogue import unknown
+from synthenv.ranking.past import Past
 from synthenv.ranking.runs import RunTable, Settings
 
 Floats = npt.NDArray[np.float64]
 Candidates = Sequence[str] | Mapping[str, Settings]
 """Names of pipelines that the runs know, or names with their settings; so also of pipelines that nobody has run."""
 Self = TypeVar("Self", bound="Ranker")
+Fitted = TypeVar("Fitted", bound="FromPast")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,28 @@ class Ranker(Protocol):
         features:   of the task.
         """
         ...
+
+
+class FromPast(ABC):
+    """A ranker that needs nothing of the runs but their `Past`: it says what it learns of that, and fitting follows."""
+
+    runs_: RunTable
+
+    def fit(self: Fitted, runs: RunTable) -> Fitted:
+        """Read the runs of other tasks and learn from them; returns itself."""
+        self.runs_ = runs
+        return self.learn(Past.of(runs))
+
+    @abstractmethod
+    def learn(self: Fitted, past: Past) -> Fitted:
+        """The same from runs that were read already; returns itself."""
+
+
+def asked(
+    runs: RunTable, task: str, candidates: Candidates | None, observed: RunTable | None
+) -> tuple[dict[str, Settings], RunTable | None]:
+    """Candidates by name, and the task's own runs; see `candidates_of` and `own_runs`, which say what is refused."""
+    return candidates_of(runs, candidates, observed), own_runs(runs, task, observed)
 
 
 def candidates_of(runs: RunTable, candidates: Candidates | None, observed: RunTable | None) -> dict[str, Settings]:

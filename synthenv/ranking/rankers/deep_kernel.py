@@ -22,7 +22,7 @@ from synthenv.ranking.answer import plainly, remaining, sightings, told
 from synthenv.ranking.belief import Belief, Places, Sightings, condition, unseen
 from synthenv.ranking.checks import Floats
 from synthenv.ranking.past import Past, squash
-from synthenv.ranking.rankers.base import Candidates, Ranking, candidates_of, own_runs, with_others
+from synthenv.ranking.rankers.base import Candidates, FromPast, Ranking, asked, with_others
 from synthenv.ranking.rankers.pairwise import described
 from synthenv.ranking.runs import RunTable
 
@@ -34,7 +34,7 @@ REMEMBERED, STORED = 400, 1_600
 COST_STEPS = 300
 
 
-class DeepKernelGP:
+class DeepKernelGP(FromPast):
     """Deep kernel learning over settings and curves, with a cost model.
 
     steps: of Adam, each on the pieces of one task. seed: of weights and pieces.
@@ -45,13 +45,8 @@ class DeepKernelGP:
     def __init__(self, steps: int = 600, rate: float = 3e-3, seed: int = 0) -> None:
         self.steps, self.rate, self.seed = steps, rate, seed
 
-    def fit(self, runs: RunTable) -> DeepKernelGP:
-        """Learn the features, the kernel and the costs from other tasks."""
-        self.runs_ = runs
-        return self.learn(Past.of(runs))
-
     def learn(self, past: Past) -> DeepKernelGP:
-        """The same from runs that were read already."""
+        """Learn the features, the kernel and the costs from other tasks."""
         self.past_ = past
         self.names_ = sorted({name for task in past.tasks for name in self.runs_.features.get(task, {})})
         raw = np.array([self._raw(self.runs_.features.get(task, {})) for task in past.tasks])
@@ -155,8 +150,7 @@ class DeepKernelGP:
         features: Mapping[str, float] | None = None,
     ) -> Ranking:
         """Rank candidates [M] by the process, conditioned on what was observed; nothing is trained again."""
-        named = candidates_of(self.runs_, candidates, observed)
-        own = own_runs(self.runs_, task, observed)
+        named, own = asked(self.runs_, task, candidates, observed)
         past = self._priced(self.past_.over(with_others(named, own)))
         horizon = past.budgets[-1] if budget is None else budget
         belief = self._believe(past, sightings(own, past), horizon, features or {})

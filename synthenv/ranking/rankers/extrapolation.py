@@ -18,7 +18,7 @@ from synthenv.ranking import laws, trends
 from synthenv.ranking.belief import Places
 from synthenv.ranking.checks import Floats
 from synthenv.ranking.past import checkpoints, failures, kept
-from synthenv.ranking.rankers.base import Candidates, Ranking, candidates_of, chances, improvement, own_runs
+from synthenv.ranking.rankers.base import Candidates, Ranking, asked, chances, improvement
 from synthenv.ranking.rankers.task_gp import TaskCovarianceGP
 from synthenv.ranking.runs import RunTable
 
@@ -51,8 +51,7 @@ class Extrapolation:
         features: Mapping[str, float] | None = None,
     ) -> Ranking:
         """Rank candidates [M]; the gain is the expected improvement on the best score seen."""
-        named = candidates_of(self.runs_, candidates, observed)
-        own = own_runs(self.runs_, task, observed)
+        named, own = asked(self.runs_, task, candidates, observed)
         plain = self.process_.ranking(named, own, budget)
         horizon = self.process_.past_.budgets[-1] if budget is None else budget
         return plain if own is None else carried_on(plain, self.runs_, own, tuple(named), horizon)

@@ -24,7 +24,7 @@ from synthenv.ranking.answer import gains, in_scores
 from synthenv.ranking.belief import Places, Sightings
 from synthenv.ranking.checks import Floats
 from synthenv.ranking.past import Past
-from synthenv.ranking.rankers.base import Candidates, Ranking, candidates_of, own_runs, with_others
+from synthenv.ranking.rankers.base import Candidates, FromPast, Ranking, asked, with_others
 from synthenv.ranking.rankers.extrapolation import carried_on
 from synthenv.ranking.rankers.portfolio import LENGTH, greedy
 from synthenv.ranking.rankers.task_gp import Hypothesis, TaskCovarianceGP, Ways
@@ -62,7 +62,7 @@ POLICIES = tuple(Policy(first, transfer) for transfer in (True, False) for first
 ONLY_PORTFOLIO = Policy(LENGTH, True)
 
 
-class Guarded:
+class Guarded(FromPast):
     """Portfolio first, then a Gaussian process over tasks or over settings, whichever has helped.
 
     policy: to use in any case, instead of the one that is found.
@@ -73,13 +73,8 @@ class Guarded:
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy
 
-    def fit(self, runs: RunTable) -> Guarded:
-        """Learn from the runs of other tasks, and whether to."""
-        self.runs_ = runs
-        return self.learn(Past.of(runs))
-
     def learn(self, past: Past) -> Guarded:
-        """The same from runs that were read already."""
+        """Learn from the runs of other tasks, and whether to."""
         self.past_ = past
         process = TaskCovarianceGP().learn(past)
         own = without_transfer(past)
@@ -105,8 +100,7 @@ class Guarded:
         features: Mapping[str, float] | None = None,
     ) -> Ranking:
         """Rank candidates [M]: gains are those of the policy, all else comes from the Gaussian process."""
-        named = candidates_of(self.runs_, candidates, observed)
-        own = own_runs(self.runs_, task, observed)
+        named, own = asked(self.runs_, task, candidates, observed)
         process = self.processes_[self.policy_.transfer]
         ranking = process.ranking(named, own, budget)
         past, _ = process.prepared(with_others(named, own))

@@ -25,7 +25,7 @@ from synthenv.ranking.network import LEVELS, Answer, Network
 from synthenv.ranking.past import checkpoints, failures
 from synthenv.ranking.pretrain import load
 from synthenv.ranking.price import Price
-from synthenv.ranking.rankers.base import Candidates, Ranking, candidates_of, chances, own_runs
+from synthenv.ranking.rankers.base import Candidates, Ranking, asked, chances
 from synthenv.ranking.related import Related, Table, unsquash
 from synthenv.ranking.runs import RunTable, Settings
 from synthenv.ranking.space import PipelineSpace
@@ -83,8 +83,7 @@ class InContextRanker:
         features: Mapping[str, float] | None = None,
     ) -> Ranking:
         """Rank candidates [M]; the gain is the expected improvement on the best score seen, or on a median pipeline."""
-        named = candidates_of(self.runs_, candidates, observed)
-        own = own_runs(self.runs_, task, observed)
+        named, own = asked(self.runs_, task, candidates, observed)
         others = {} if own is None else {name: own.settings[name] for name in own.pipelines if name not in named}
         setting = self._among({**named, **others})
         horizon = self._index(np.array([self.budgets_[-1] if budget is None else budget]))[0]

@@ -11,14 +11,14 @@ from synthenv.ranking.answer import alone, sightings
 from synthenv.ranking.belief import Sightings
 from synthenv.ranking.checks import Floats
 from synthenv.ranking.past import Past
-from synthenv.ranking.rankers.base import Candidates, Ranking, candidates_of, own_runs, with_others
+from synthenv.ranking.rankers.base import Candidates, FromPast, Ranking, asked, with_others
 from synthenv.ranking.runs import RunTable
 
 DOUBT = 0.05
 """Variance, in squared units of spread, that is added to what a task mispredicts."""
 
 
-class NearestTask:
+class NearestTask(FromPast):
     """Average of other tasks, weighted by how well each foretells the scores seen, and by features.
 
     width: in standard deviations of task features; tasks further apart than that hardly count.
@@ -29,13 +29,8 @@ class NearestTask:
     def __init__(self, width: float = 1.0) -> None:
         self.width = width
 
-    def fit(self, runs: RunTable) -> NearestTask:
-        """Read the runs and the features of their tasks."""
-        self.runs_ = runs
-        return self.learn(Past.of(runs))
-
     def learn(self, past: Past) -> NearestTask:
-        """The same from runs that were read already."""
+        """Read the runs and the features of their tasks."""
         self.past_ = past
         return self
 
@@ -48,8 +43,7 @@ class NearestTask:
         features: Mapping[str, float] | None = None,
     ) -> Ranking:
         """Rank candidates [M] by the weighted mean of tasks."""
-        named = candidates_of(self.runs_, candidates, observed)
-        own = own_runs(self.runs_, task, observed)
+        named, own = asked(self.runs_, task, candidates, observed)
         past = self.past_.over(with_others(named, own))
         seen = sightings(own, past)
         logs = np.zeros(len(past.tasks)) if seen is None else agreement(past.value, seen)

@@ -19,7 +19,7 @@ from synthenv import nets, seeding, tree
 from synthenv.ranking.answer import alone
 from synthenv.ranking.checks import Floats
 from synthenv.ranking.past import Past
-from synthenv.ranking.rankers.base import Candidates, Ranking, candidates_of, own_runs, with_others
+from synthenv.ranking.rankers.base import Candidates, FromPast, Ranking, asked, with_others
 from synthenv.ranking.runs import RunTable
 from synthenv.ranking.space import Encoded
 
@@ -30,7 +30,7 @@ DECAY = 1e-4
 """Of the pipelines' own levels, a step."""
 
 
-class PairwiseRanker:
+class PairwiseRanker(FromPast):
     """An ensemble of networks over settings and task features, trained on pairs.
 
     members: networks, P. steps: of Adam, each with 256 pairs a member. seed: of weights and pairs.
@@ -41,13 +41,8 @@ class PairwiseRanker:
     def __init__(self, members: int = 5, steps: int = 600, rate: float = 3e-3, seed: int = 0) -> None:
         self.members, self.steps, self.rate, self.seed = members, steps, rate, seed
 
-    def fit(self, runs: RunTable) -> PairwiseRanker:
-        """Train on the pairs of all tasks."""
-        self.runs_ = runs
-        return self.learn(Past.of(runs))
-
     def learn(self, past: Past) -> PairwiseRanker:
-        """The same from runs that were read already."""
+        """Train on the pairs of all tasks."""
         self.past_ = past = past.ranked()
         told = [self.runs_.features.get(task, {}) for task in past.tasks]
         self.names_ = sorted({name for facts in told for name in facts})
@@ -123,8 +118,7 @@ class PairwiseRanker:
         features: Mapping[str, float] | None = None,
     ) -> Ranking:
         """Rank candidates [M] without a look at what was observed, which sets the scale of the scores alone."""
-        named = candidates_of(self.runs_, candidates, observed)
-        own = own_runs(self.runs_, task, observed)
+        named, own = asked(self.runs_, task, candidates, observed)
         past = self.past_.over(with_others(named, own))
         raw = np.array([(features or {}).get(name, np.nan) for name in self.names_], float)
         scores = self.level_ + self.slope_ * self._scores(past, self._tasks(raw))

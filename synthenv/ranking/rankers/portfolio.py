@@ -15,7 +15,7 @@ import numpy.typing as npt
 from synthenv.ranking.answer import alone
 from synthenv.ranking.checks import Floats
 from synthenv.ranking.past import Past
-from synthenv.ranking.rankers.base import Candidates, Ranking, candidates_of, own_runs, with_others
+from synthenv.ranking.rankers.base import Candidates, FromPast, Ranking, asked, with_others
 from synthenv.ranking.runs import RunTable
 
 LENGTH = 64
@@ -44,7 +44,7 @@ def greedy(value: Floats, seen: npt.NDArray[np.int64], length: int, seconds: Flo
     return gain
 
 
-class GreedyPortfolio:
+class GreedyPortfolio(FromPast):
     """A list whose pipelines complement each other.
 
     cost_aware: whether improvement per expected second is what counts, where the runs tell seconds.
@@ -55,13 +55,8 @@ class GreedyPortfolio:
     def __init__(self, cost_aware: bool = False) -> None:
         self.cost_aware = cost_aware
 
-    def fit(self, runs: RunTable) -> GreedyPortfolio:
-        """Read the runs; the choice depends on the candidates, and is made when they are ranked."""
-        self.runs_ = runs
-        return self.learn(Past.of(runs))
-
     def learn(self, past: Past) -> GreedyPortfolio:
-        """The same from runs that were read already."""
+        """Read the runs; the choice depends on the candidates, and is made when they are ranked."""
         self.past_ = past
         return self
 
@@ -74,8 +69,7 @@ class GreedyPortfolio:
         features: Mapping[str, float] | None = None,
     ) -> Ranking:
         """Rank candidates [M]: those observed are in the portfolio already, whatever they scored."""
-        named = candidates_of(self.runs_, candidates, observed)
-        own = own_runs(self.runs_, task, observed)
+        named, own = asked(self.runs_, task, candidates, observed)
         past = self.past_.over(with_others(named, own))
         plain = alone(past, past.value.mean(0), past.final.std(0), own, budget, len(named))
         ran = set() if own is None else set(own.pipelines)

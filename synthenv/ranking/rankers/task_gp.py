@@ -21,7 +21,7 @@ from synthenv.ranking.belief import Belief, Places, Prior, Sightings, condition,
 from synthenv.ranking.checks import Floats
 from synthenv.ranking.kernel import Kernel
 from synthenv.ranking.past import Past
-from synthenv.ranking.rankers.base import Candidates, Ranking, candidates_of, own_runs, with_others
+from synthenv.ranking.rankers.base import Candidates, FromPast, Ranking, asked, with_others
 from synthenv.ranking.runs import RunTable, Settings
 from synthenv.ranking.space import Encoded
 
@@ -101,18 +101,13 @@ class Function(NamedTuple):
         return basis
 
 
-class TaskCovarianceGP:
+class TaskCovarianceGP(FromPast):
     """Gaussian process over pipelines and budgets, its covariance from other tasks and from settings."""
 
     name: ClassVar[str] = "task_gp"
 
-    def fit(self, runs: RunTable) -> TaskCovarianceGP:
-        """Learn how tasks relate, each group of them held out in turn."""
-        self.runs_ = runs
-        return self.learn(Past.of(runs))
-
     def learn(self, past: Past) -> TaskCovarianceGP:
-        """The same from runs that were read already."""
+        """Learn how tasks relate, each group of them held out in turn."""
         self.past_, self.settings_ = past, Function.of(past)
         self.ways_ = Ways.of(past.value)
         self.hypotheses_, self.residual_ = relate(past, self.settings_)
@@ -170,8 +165,7 @@ class TaskCovarianceGP:
         features: Mapping[str, float] | None = None,
     ) -> Ranking:
         """Rank candidates [M]; the gain is the expected improvement on the best score seen, or on a median pipeline."""
-        named = candidates_of(self.runs_, candidates, observed)
-        own = own_runs(self.runs_, task, observed)
+        named, own = asked(self.runs_, task, candidates, observed)
         return self.ranking(named, own, budget)
 
     def ranking(self, named: Mapping[str, Settings], own: RunTable | None, budget: float | None) -> Ranking:
