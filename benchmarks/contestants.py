@@ -1,7 +1,13 @@
-"""Models by name: the classical fits, and the in-context world model with its variants."""
+"""Models by name: the classical fits, and the in-context world model with its variants.
+
+Ablations take a part of the shipped model away and leave all else as it is; nothing is trained again. "records" has no
+network: experts share trust by their records alone. "process" has no gate: the Gaussian process has all the trust.
+"transformer" has no closed form to answer with: the network, which still reads what the experts say, has all of it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +17,8 @@ from benchmarks.classical import METHODS, Array, Data, Guess, Model
 from synthenv import shelf
 from synthenv.catalogue import unknown
 from synthenv.incontext.belief import GAUSSIAN, level
-from synthenv.incontext.model import Belief
+from synthenv.incontext.experts import EXPERTS, PROCESS
+from synthenv.incontext.model import Architecture, Belief, Known, Network
 from synthenv.incontext.rows import Rows, Shape
 from synthenv.incontext.slots import Slots
 from synthenv.incontext.transitions import Transitions
@@ -20,8 +27,8 @@ from synthenv.incontext.world import Simulator, WorldModel
 
 OURS = "incontext"
 HELP = (
-    f'classical fits ({", ".join(METHODS)}), "{OURS}" for the weights that ship, or NAME=FOLDER for others, such as an '
-    "ablation (default: %(default)s)"
+    f'classical fits ({", ".join(METHODS)}), "{OURS}" for the weights that ship, these with a part taken away '
+    "(records, process, transformer), or NAME=FOLDER for others (default: %(default)s)"
 )
 
 
@@ -66,6 +73,37 @@ class Engine:
         return Belief(change, change[..., None] + spread[..., None] * fan, reward, reward[..., None] + 0 * fan, end)
 
 
+class Trusting:
+    """A world model's network that gives one voice all the trust: that of an expert, or, at `EXPERTS`, its own."""
+
+    def __init__(self, network: Network, voice: int) -> None:
+        self.network, self.voice = network, voice
+
+    def condition(self, rows: Rows, shape: Shape) -> Known:
+        """As the network does, and trust is settled."""
+        known = self.network.condition(rows, shape)
+        base = torch.full_like(known.base, -torch.inf)
+        base[..., self.voice] = 0.0
+        return known._replace(base=base)
+
+    def believe(self, known: Known, observation: Tensor, action: Tensor) -> Belief:
+        """What the network makes of it."""
+        return self.network.believe(known, observation, action)
+
+
+def unread(network: Network) -> Network:
+    """A network of the same size that has read nothing yet, and so leaves all to the records of the experts."""
+    return Network(Architecture()).requires_grad_(False).eval()
+
+
+ABLATIONS: dict[str, Callable[[Network], Any]] = {
+    "records": unread,
+    "process": lambda network: Trusting(network, PROCESS),
+    "transformer": lambda network: Trusting(network, EXPERTS),
+}
+"""Engines made of the shipped network, by what has the say in them."""
+
+
 def fit(model: str, log: Transitions) -> Model:
     """The model of this name, fitted to transitions or conditioned on them."""
     return METHODS[model](log) if model in METHODS else InContext(simulator(model, log))
@@ -75,14 +113,18 @@ def simulator(model: str, log: Transitions) -> Simulator:
     """A world model of this name that has been shown transitions, or a classical fit in its place."""
     if model in METHODS:
         return Simulator(Engine(model, log), log)
-    return WorldModel.load(folder(model)).condition(log)
+    world = WorldModel.load(folder(model))
+    if model in ABLATIONS:
+        world = WorldModel(ABLATIONS[model](world.engine))
+    return world.condition(log)
 
 
 def folder(model: str) -> str:
     """Where the weights of a world model are; raises ValueError for a name that says nothing."""
     label, _, where = model.partition("=")
-    if label != OURS and not where:
-        raise ValueError(unknown("model", model, [*METHODS, OURS]) + "; other weights are given as NAME=FOLDER")
+    if label not in (OURS, *ABLATIONS) and not where:
+        known = [*METHODS, OURS, *ABLATIONS]
+        raise ValueError(unknown("model", model, known) + "; other weights are given as NAME=FOLDER")
     return where or SHIPPED
 
 

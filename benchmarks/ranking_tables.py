@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
-from synthenv.ranking.evaluate import Difference, bootstrap
+from synthenv.ranking.evaluate import Difference, bootstrap, middle_ranks
 from synthenv.report import sweeps, table
 
 Row = dict[str, str]
@@ -30,13 +30,17 @@ def ranking_runs(rows: Sequence[Row]) -> str:
     for row in rows:
         if row["covered"] not in ("", "nan"):
             covered[row["suite"], row["ranker"]].append(float(row["covered"]))
-    shares = {key: f"{100 * fmean(found):.0f} %" if found else "" for key, found in covered.items()}
+    places = mean_ranks(_found(rows, "ranker", "runs"))
+    last = {key: [f"{places[key]:.1f}", f"{100 * fmean(found):.0f} %" if found else ""]
+            for key, found in covered.items()}  # fmt: skip
     return (
-        _regrets(rows, "ranker", "runs", "80 % intervals cover", shares)
-        + "\n\nMean over tasks of (best - found) / (best - median), tasks of other groups known; n tasks.\n\n"
+        _regrets(rows, "ranker", "runs", ["mean rank", "80 % intervals cover"], last)
+        + "\n\nMean over tasks of (best - found) / (best - median), tasks of other groups known; n tasks. Mean rank: "
+        "among the rows of the suite, over the tasks that all of them were measured on and all numbers of runs.\n\n"
+        + "<details><summary>Differences, paired by task</summary>\n\n"
         + _differences(rows)
         + "\n\nRegret of the default minus that of the other, paired by task, and its 95 % interval, groups of tasks "
-        "resampled: below 0 the default is better."
+        "resampled: below 0 the default is better.\n\n</details>"
     )
 
 
@@ -90,6 +94,21 @@ def ranking_peft(rows: Sequence[Row]) -> str:
     )
 
 
+def ranking_speed(rows: Sequence[Row]) -> str:
+    """Milliseconds a question."""
+    lines = [
+        [row["ranker"], int(row["candidates"]), int(row["observed"]),
+         *(f"{1000 * float(row[call]):.1f}" for call in ("first_cpu_seconds", "cpu_seconds")), row["fit_cpu_seconds"]]
+        for row in rows
+    ]  # fmt: skip
+    header = ["ranker", "candidates", "observed cells", "first, CPU ms", "later, CPU ms", "CPU s to fit"]
+    return (
+        table(header, lines)
+        + f"\n\nOne thread; fitted to {int(rows[0]['pipelines']):,} pipelines on {rows[0]['tasks']} tasks. Candidates "
+        "that nobody has run are known by their settings alone."
+    )
+
+
 def draw_runs(path: Path, rows: Sequence[Row], labels: Sequence[str] = (OURS, *DRAWN)) -> None:
     """Mean regret against runs with its 95 % interval, a panel a suite."""
     found = _found(rows, "ranker", "runs")
@@ -133,9 +152,24 @@ def _differences(rows: Sequence[Row]) -> str:
     return table(["suite", f"{OURS} minus", "n", *(f"{mark} runs" for mark in MARKS)], lines)
 
 
+def mean_ranks(found: Regrets) -> dict[tuple[str, str], float]:
+    """Suite and method -> place among the suite's methods by regret, 1 the best, ties in the middle."""
+    places: dict[tuple[str, str], float] = {}
+    for suite in {suite for suite, _, _ in found}:
+        methods = sorted({method for s, method, _ in found if s == suite})
+        marks = sorted({at for s, _, at in found if s == suite})
+        cells = [[found.get((suite, method, at), {}) for at in marks] for method in methods]
+        shared = sorted(set.intersection(*(set(cell) for line in cells for cell in line)))
+        regret = np.array([[[cell[key] for key in shared] for cell in line] for line in cells])  # [methods, marks, n]
+        ranks = np.apply_along_axis(middle_ranks, 0, regret).mean((1, 2)) + 1
+        places |= {(suite, method): float(rank) for method, rank in zip(methods, ranks, strict=True)}
+    return places
+
+
 def _regrets(
-    rows: Sequence[Row], method: str, spent: str, last: str = "", more: dict[tuple[str, str], str] | None = None
-) -> str:
+    rows: Sequence[Row], method: str, spent: str, last: Sequence[str] = (),
+    more: dict[tuple[str, str], list[str]] | None = None,
+) -> str:  # fmt: skip
     """A row a suite and method, a column a number of what was spent."""
     found = _found(rows, method, spent)
     columns = sorted({at for _, _, at in found})
@@ -144,11 +178,13 @@ def _regrets(
         cells = {at: found[suite, name, at] for at in columns if (suite, name, at) in found}
         line: list[object] = [suite, name, max(map(len, cells.values()))]
         line += [f"{fmean(cells[at].values()):.3f}" if at in cells else "" for at in columns]
-        lines.append([*line, more.get((suite, name), "")] if more else line)
-    header = ["suite", method, "n", *(f"{column:,} {spent}" for column in columns), *([last] if more else [])]
+        lines.append([*line, *(more[suite, name] if more else [])])
+    header = ["suite", method, "n", *(f"{column:,} {spent}" for column in columns), *last]
     return table(header, lines)
 
 
 SUMMARIES: dict[str, Callable[[Sequence[Row]], str]] = {
-    kind.__name__: kind for kind in (ranking_runs, ranking_budget, ranking_published, ranking_unseen, ranking_peft)
-}
+    kind.__name__: kind for kind in (
+        ranking_runs, ranking_budget, ranking_published, ranking_unseen, ranking_peft, ranking_speed,
+    )
+}  # fmt: skip

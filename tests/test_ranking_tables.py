@@ -2,10 +2,12 @@
 
 from benchmarks.ranking_tables import (
     draw_runs,
+    mean_ranks,
     ranking_budget,
     ranking_peft,
     ranking_published,
     ranking_runs,
+    ranking_speed,
     ranking_unseen,
 )
 
@@ -19,8 +21,17 @@ def test_regrets_are_averaged_over_tasks():
     rows = [run("list", "x", "0.2", covered="0.5"), run("list", "y", "0.4", covered="0.7"),
             run("list", "x", "0.1", "10"), run("list", "y", "0.1", "10")]  # fmt: skip
     lines = ranking_runs(rows).splitlines()
-    assert lines[0] == "| suite | ranker | n | 1 runs | 10 runs | 80 % intervals cover |"
-    assert lines[2] == "| a | list | 2 | 0.300 | 0.100 | 60 % |"
+    assert lines[0] == "| suite | ranker | n | 1 runs | 10 runs | mean rank | 80 % intervals cover |"
+    assert lines[2] == "| a | list | 2 | 0.300 | 0.100 | 1.0 | 60 % |"
+
+
+def test_ranks_are_those_of_shared_tasks_with_ties_in_the_middle():
+    found = {
+        ("a", "p", 1): {("x", "x"): 0.1, ("y", "y"): 0.5},
+        ("a", "q", 1): {("x", "x"): 0.2, ("y", "y"): 0.5, ("z", "z"): 0.0},
+        ("b", "q", 1): {("x", "x"): 0.2},
+    }
+    assert mean_ranks(found) == {("a", "p"): 1.25, ("a", "q"): 1.75, ("b", "q"): 1.0}
 
 
 def test_differences_are_paired_by_task():
@@ -57,3 +68,9 @@ def test_shares_begun_have_a_correlation():
     lines = ranking_peft(rows).splitlines()
     assert lines[2] == "| begun | 0.100 (0.85) |  |"
     assert lines[3] == "| whole |  | 0.400 |"
+
+
+def test_questions_are_in_milliseconds():
+    row = {"ranker": "r", "tasks": "3", "pipelines": "1000", "candidates": "10000", "observed": "20",
+           "cpu_seconds": "0.0123", "first_cpu_seconds": "0.5", "fit_cpu_seconds": "1.5"}  # fmt: skip
+    assert ranking_speed([row]).splitlines()[2] == "| r | 10,000 | 20 | 500.0 | 12.3 | 1.5 |"

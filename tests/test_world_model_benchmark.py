@@ -1,14 +1,15 @@
 """The world model's benchmark: marks are what they say, cells are measured once, and tables compare with the best."""
 
 import csv
-import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import world_tables
 from benchmarks.world_data import collect
 from synthenv import pretrained
+from synthenv.imagine import Plan
 from synthenv.incontext.model import Architecture
 from synthenv.incontext.pretrain import WorldModelRecipe, build
 
@@ -147,6 +148,23 @@ def test_our_intervals_are_its_own_quantiles(untrained):
     assert (guess.low < guess.high).all()
 
 
+def test_ablations_leave_the_say_to_one_part():
+    """The process has all the trust, the experts' records share it out, or the network answers by itself."""
+    log, asked = collect("Pendulum-v1", 60, "random", 0), collect("Pendulum-v1", 20, "random", 1)
+    simulators = {name: contestants.simulator(name, log) for name in (contestants.OURS, *contestants.ABLATIONS)}
+    slots = simulators["process"].slots
+    sides = slots.observations(torch.tensor(asked.observation)), slots.actions(torch.tensor(asked.action))
+    queries = [side[None] for side in sides]
+    found = {name: one.engine.network if isinstance(one.engine, contestants.Trusting) else one.engine
+             for name, one in simulators.items()}  # fmt: skip
+    guesses = {name: network.answer(simulators[name].known, *queries) for name, network in found.items()}
+    torch.testing.assert_close(guesses["process"].mean, guesses["process"].process)
+    assert (guesses["transformer"].trust[..., -1] == 1).all()
+    shared = guesses["records"].trust
+    torch.testing.assert_close(shared, shared[:, :1].expand_as(shared))
+    assert not torch.allclose(guesses[contestants.OURS].trust, shared, atol=0.05)
+
+
 @pytest.mark.parametrize("task", ["CartPole-v1", "Pendulum-v1"])
 def test_a_classical_fit_may_stand_in_for_the_network(task):
     log = collect(task, 200, "random", 0)
@@ -177,7 +195,7 @@ def test_transfer_trains_inside_and_outside(tmp_path, capsys):
 
 
 def test_rounds_are_those_of_the_command(tmp_path, monkeypatch):
-    few = dataclasses.replace(world_transfer.rounds(2), transitions=40)
+    few = Plan(40, 2, hyperparameters=world_transfer.SWING)
     lesson = world_transfer.Lesson("MountainCar-v0", "PPO, 2 rounds", 20, plan=few)
     monkeypatch.setattr(world_transfer, "LESSONS", (lesson,))
     run(

@@ -8,6 +8,7 @@ deviation beside the middle of those that are not, so that it is a point like an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from synthenv.ranking.space import Encoded
 
 TASKS, PIPELINES = 16, 96
 """At most so many tasks, and of each so many pipelines, tell the weights."""
-LANDMARKS = 1_024
+LANDMARKS = 512
 """At most so many pipelines carry a regression."""
 
 
@@ -41,20 +42,35 @@ class Kernel:
         alike: Floats = np.exp(-np.maximum(distance, 0) / 2)
         return alike
 
-    def regression(self, known: Encoded, wanted: Encoded) -> tuple[Floats, Floats]:
-        """How values at M known pipelines tell those at W wanted ones.
-
-        Returns the matrix [W, M] to multiply values of mean 0 by, and the variance [W] left of 1.
-        """
+    def regression(self, known: Encoded, wanted: Encoded) -> Regression:
+        """How values at M known pipelines tell those at W wanted ones."""
         m = len(known.values)
         chosen = np.unique(np.linspace(0, m - 1, min(m, LANDMARKS)).astype(int))
         some = rows(known, chosen)
-        cross = self(wanted, some)
-        root = np.linalg.cholesky(self(some, some) + self.noise * np.eye(len(chosen)))
-        half = np.linalg.solve(root, cross.T)  # [L, W]
-        matrix = np.zeros((len(cross), m))
-        matrix[:, chosen] = np.linalg.solve(root.T, half).T
-        return matrix, np.maximum(1 - (half**2).sum(0), 0)
+        root = torch.linalg.cholesky(torch.from_numpy(self(some, some) + self.noise * np.eye(len(chosen))))
+        cross = torch.from_numpy(self(some, wanted))
+        half = torch.linalg.solve_triangular(root, cross, upper=False)
+        return Regression(chosen, root, cross, (1 - half.square().sum(0)).clamp(min=0).numpy())
+
+
+class Regression(NamedTuple):
+    """Values at some pipelines, told by those at others.
+
+    chosen: [L] int64, which of the known ones carry it.  root: [L, L], of their covariance.  cross: [L, W].
+    left:   [W], the variance left of 1.
+    """
+
+    chosen: npt.NDArray[np.int64]
+    root: Tensor
+    cross: Tensor
+    left: Floats
+
+    def __call__(self, values: Floats) -> Floats:
+        """Values [..., M, K] of mean 0 at the known pipelines, as those [..., W, K] at the wanted ones."""
+        carried = np.moveaxis(values[..., self.chosen, :], -2, 0)  # [L, ..., K]
+        flat = torch.from_numpy(carried.reshape(len(carried), -1))
+        told = (self.cross.mT @ torch.cholesky_solve(flat, self.root)).numpy()
+        return np.moveaxis(told.reshape(-1, *carried.shape[1:]), 0, -2)
 
 
 def rows(encoded: Encoded, index: npt.NDArray[np.int64]) -> Encoded:

@@ -27,6 +27,8 @@ KNEE, BEND, LOWEST = -0.5, 0.5, -1.5
 """What is further below the median than KNEE goes on as a logarithm, in units of BEND, and ends at LOWEST."""
 BUDGETS = 16
 """So many budgets are kept of those in the runs, denser at the beginning; between them is interpolated."""
+PLACED = 2 / 3
+"""Share of a pipeline's place in its `standing`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,14 @@ class Past:
         """Values [T, M] at the largest budget."""
         return self.value[:, :, -1]
 
+    @property
+    def standing(self) -> Floats:
+        """Values [T, M] at the largest budget, a part of each its place among the task's pipelines.
+
+        Of a dozen tasks the one whose best pipelines are far ahead of the median would otherwise choose for all.
+        """
+        return (1 - PLACED) * self.final + PLACED * self.place[:, :, -1]
+
     def ranked(self) -> Past:
         """The same with places for values, so that only the order of scores counts."""
         return replace(self, value=self.place)
@@ -123,19 +133,14 @@ class Past:
             return part
         given = list(candidates.values())
         told = self.space.encode([given[i] for i in fresh])
-        matrix, part.doubt[fresh] = self._estimate(told)
+        estimate = None if self.kernel is None else self.kernel.regression(self.encoded, told)
+        part.doubt[fresh] = 1.0 if estimate is None else estimate.left
         for new, whole in ((part.value, self.value), (part.place, self.place)):
             mean = whole.mean(1, keepdims=True)
-            new[:, fresh] = mean + np.einsum("wm,tmk->twk", matrix, whole - mean)
+            new[:, fresh] = mean if estimate is None else mean + estimate(whole - mean)  # [T, W, K]
         part.seconds[fresh] = _nanmedian(self.seconds)
         part.encoded.values[fresh], part.encoded.active[fresh] = told.values, told.active
         return part
-
-    def _estimate(self, wanted: Encoded) -> tuple[Floats, Floats]:
-        """How the M pipelines tell W that were not run, [W, M] for values of mean 0, and the doubt [W] that is left."""
-        if self.kernel is None:
-            return np.zeros((len(wanted.values), len(self.pipelines))), np.ones(len(wanted.values))
-        return self.kernel.regression(self.encoded, wanted)
 
 
 def kept(budgets: int) -> npt.NDArray[np.int64]:
@@ -258,12 +263,12 @@ def _gaps(value: Floats, known: npt.NDArray[np.bool_], encoded: Encoded, alike: 
         return filled
     seen, unseen = np.flatnonzero(counts), np.flatnonzero(counts == 0)
     if len(unseen):
-        matrix, _ = alike.regression(kernel.rows(encoded, seen), kernel.rows(encoded, unseen))
-        filled[:, unseen] = prior + matrix @ (mean[seen] - prior)
+        told = alike.regression(kernel.rows(encoded, seen), kernel.rows(encoded, unseen))
+        filled[:, unseen] = prior + told(mean[seen] - prior)
     for t in np.flatnonzero(~known.all(1) & known.any(1)):
         ran, lacks = np.flatnonzero(known[t]), np.flatnonzero(~known[t])
-        matrix, _ = alike.regression(kernel.rows(encoded, ran), kernel.rows(encoded, lacks))
-        filled[t, lacks] += matrix @ rest[t, ran]
+        told = alike.regression(kernel.rows(encoded, ran), kernel.rows(encoded, lacks))
+        filled[t, lacks] += told(rest[t, ran])
     return filled
 
 

@@ -48,24 +48,25 @@ class Float:
         if not self.low <= self.high or (self.log and self.low <= 0):
             raise ValueError(f"a range goes from low to high, on a log scale from above 0; got {self}")
 
-    def scaled(self, value: float) -> float:
-        """The value on the scale that `log` says."""
+    def scaled(self, values: npt.ArrayLike) -> Floats:
+        """Values [...] on the scale that `log` says."""
+        given = np.asarray(values, np.float64)
         if not self.log:
-            return value
-        if value < 0:
-            raise ValueError(f"{value:g} has no logarithm; give the setting a linear scale")
-        return math.log(max(value, self.low / 10))
+            return given
+        if (given < 0).any():
+            raise ValueError(f"{given.min():g} has no logarithm; give the setting a linear scale")
+        return np.log(np.maximum(given, self.low / 10))
 
-    def encoded(self, value: float) -> float:
-        """The value in standard units."""
-        low, high = self.scaled(self.low), self.scaled(self.high)
-        mean = (low + high) / 2 if self.mean is None else self.mean
-        sd = (high - low) / math.sqrt(12) if self.sd is None else self.sd
-        return (self.scaled(value) - mean) / (sd or 1.0)
+    def encoded(self, values: npt.ArrayLike) -> Floats:
+        """Values [...] in standard units."""
+        low, high = self.scaled((self.low, self.high))
+        zero = (low + high) / 2 if self.mean is None else self.mean
+        unit = (high - low) / math.sqrt(12) if self.sd is None else self.sd
+        return (self.scaled(values) - zero) / (unit or 1.0)
 
     def draw(self, generator: np.random.Generator) -> float:
         """A value, uniform on its scale."""
-        drawn = generator.uniform(self.scaled(self.low), self.scaled(self.high))
+        drawn = generator.uniform(*self.scaled((self.low, self.high)))
         return min(max(math.exp(drawn) if self.log else drawn, self.low), self.high)
 
 
@@ -167,19 +168,26 @@ class PipelineSpace:
         Raises ValueError for a value of the wrong kind, or a choice that a declared setting does not have.
         """
         pipelines = settings if isinstance(settings, Mapping) else dict(enumerate(settings))
+        names, every = list(pipelines), list(pipelines.values())
         columns = self.columns
         place = {column: f for f, column in enumerate(columns)}
-        values, active = np.zeros((len(pipelines), len(columns))), np.zeros((len(pipelines), len(columns)), bool)
-        for m, (pipeline, told) in enumerate(pipelines.items()):
-            for name in self.parameters:
-                if (value := told.get(name)) is None or not self.matters(name, told):
-                    continue
-                try:
-                    encoded = self._encoded(name, value)
-                except ValueError as error:
-                    raise ValueError(f"setting '{name}' of pipeline '{pipeline}': {error}") from error
-                for column, number in encoded.items():
-                    values[m, place[column]], active[m, place[column]] = number, True
+        values, active = np.zeros((len(every), len(columns))), np.zeros((len(every), len(columns)), bool)
+        for name in self.parameters:
+            told = [m for m, one in enumerate(every) if one.get(name) is not None and self.matters(name, one)]
+            if not told:
+                continue
+            own = [place[column] for column, _ in self._parts(name)]
+            try:
+                numbers = self._encoded(name, [every[m][name] for m in told])
+            except ValueError:
+                for m in told:  # which of them it is
+                    try:
+                        self._encoded(name, [every[m][name]])
+                    except ValueError as error:
+                        raise ValueError(f"setting '{name}' of pipeline '{names[m]}': {error}") from error
+                raise
+            known = ~np.isnan(numbers)
+            values[np.ix_(told, own)], active[np.ix_(told, own)] = np.where(known, numbers, 0.0), known
         return Encoded(values, active, columns)
 
     def matters(self, name: str, told: Settings) -> bool:
@@ -203,20 +211,25 @@ class PipelineSpace:
             return [(name, "")]
         return [(f"{name}={choice}", choice) for choice in sorted(map(word, parameter.choices))]
 
-    def _encoded(self, name: str, value: Any) -> dict[str, float]:
+    def _encoded(self, name: str, given: Sequence[Any]) -> Floats:
+        """Values of a setting as numbers [n, parts]; nan for what other choices an open one has."""
         parameter = self.parameters[name]
         if not isinstance(parameter, Categorical):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"expected a number, got {value!r}")
-            return {name: parameter.encoded(value)}
+            for value in given:
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    raise ValueError(f"expected a number, got {value!r}")
+            return parameter.encoded(given)[:, None]
         words = [word(choice) for choice in parameter.choices]
-        if word(value) not in words:
-            if parameter.open:
-                return {}
-            raise ValueError(unknown("choice", word(value), words))
         share = dict(zip(words, parameter.shares or [1 / len(words)] * len(words), strict=True))
         spread = math.sqrt(sum(p * (1 - p) for p in share.values())) or 1.0  # of all columns together, as of a number
-        return {column: ((choice == word(value)) - share[choice]) / spread for column, choice in self._parts(name)}
+        parts = [choice for _, choice in self._parts(name)]
+        codes: dict[str, list[float]] = {
+            one: [((choice == one) - share[choice]) / spread for choice in parts] for one in words
+        }
+        said = [word(value) for value in given]
+        if not parameter.open and (strange := [one for one in said if one not in codes]):
+            raise ValueError(unknown("choice", strange[0], words))
+        return np.array([codes.get(one, [math.nan] * len(parts)) for one in said])
 
 
 def word(value: Any) -> str:

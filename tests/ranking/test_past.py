@@ -14,6 +14,15 @@ def test_units_by_hand():
     np.testing.assert_allclose(past.place[0, :, 0], [-1.0, 1.0, 0.0])
 
 
+def test_one_task_with_far_better_pipelines_does_not_choose_for_all():
+    """In two tasks a is just ahead of b; in a third, where most diverged, b is twice as far from the median as a."""
+    alike = [100.0, 99.0, 90.0, 10.0, 0.0]
+    past = Past.of(
+        RunTable.of([t for t in "rst" for _ in "abcde"], [*"abcde"] * 3, [*alike, *alike, 50.0, 100.0, 0.0, -1.0, -2.0])
+    )
+    assert [np.argmax(x.mean(0)) for x in (past.final, past.standing)] == [1, 0]
+
+
 def test_squashed_values_come_back_until_the_end():
     z, knee = np.linspace(-3.6, 2, 50), np.full(50, -0.5)
     np.testing.assert_allclose(unsquash(squash(z, knee), knee), z, atol=1e-9)

@@ -1,12 +1,12 @@
 """The default: learns from other tasks as far as that has helped among them, and no further.
 
 How much other tasks help is found by trying it: each group of tasks is held out in turn, every policy is played on it
-for some runs, and taken is the one that is never far behind the best of them. Policies begin with some pipelines of the
-greedy portfolio and go on by expected improvement: under a Gaussian process that knows the other tasks, or under one
-that knows only settings. Where tasks have nothing to do with each other (data mixtures for unlike domains are an
-example), the second wins; and a new task that is unlike the others, though these are alike, is noticed by what it
-shows: the process without transfer is always among the hypotheses. Where most candidates have been begun and are to be
-carried on, their own curves tell most, and are extrapolated.
+for some runs, and taken is the one that is never far behind the best of them. Policies begin with some pipelines of a
+greedy portfolio, of scores and places, and go on by expected improvement: under a Gaussian process that knows the other
+tasks, or under one that knows only settings. Where tasks have nothing to do with each other (data mixtures for unlike
+domains are an example), the second wins; and a new task that is unlike the others, though these are alike, is noticed
+by what it shows: the process without transfer is always among the hypotheses. Where most candidates have been begun and
+are to be carried on, their own curves tell most, and are extrapolated.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ HELD_OUT = 12
 """At most so many groups are held out in turn."""
 RUNS = 10
 """So many runs are played on each."""
-MARKS = np.array([1, 2, 3, 5, 10])
-"""Policies are compared after so many."""
+STRETCHES = ((0, 1), (1, 3), (3, 6), (6, 10))
+"""Policies are compared by their mean regret over these of the runs: after a single one much is luck."""
 CHECKED, NORMAL_80, LIMITS = (3, 5, 9), 1.2816, (0.5, 2.0)
 """After so many runs intervals are compared with what they should hold; by how much they may be stretched."""
 ENOUGH = 3
@@ -125,7 +125,7 @@ class Guarded(FromPast):
             gain = np.zeros(len(past.pipelines))
             gain[short] = 1.0
             return gain
-        return greedy(past.final, seen, LENGTH) if len(seen) < first else np.zeros(len(past.pipelines))
+        return greedy(past.standing, seen, LENGTH) if len(seen) < first else np.zeros(len(past.pipelines))
 
 
 def furthest(own: RunTable) -> dict[str, float]:
@@ -165,8 +165,8 @@ def shuffled(names: tuple[str, ...]) -> Floats:
 class Trial(NamedTuple):
     """How a policy did on held-out tasks.
 
-    regret:  [tasks, marks] in units of their spread. stretch: of standard deviations, by which intervals hold as many
-             scores as they should.
+    regret:  [tasks, STRETCHES] in units of their spread. stretch: of standard deviations, by which intervals hold as
+             many scores as they should.
     """
 
     regret: Floats
@@ -182,15 +182,15 @@ def tried(past: Past, processes: Mapping[bool, TaskCovarianceGP]) -> dict[Policy
     held = [groups[i] for i in np.unique(np.linspace(0, len(groups) - 1, min(len(groups), HELD_OUT)).astype(int))]
     regrets: dict[Policy, list[Floats]] = {policy: [] for policy in (*POLICIES, ONLY_PORTFOLIO)}
     missed: dict[Policy, list[Floats]] = {policy: [] for policy in regrets}
-    for group in held:
+    for number, group in enumerate(held):
         rest, own = past.tasks_of(set(groups) - {group}), past.tasks_of({group})
-        t = len(own.tasks) // 2
+        t = len(own.tasks) * (2 * number + 1) // (2 * len(held))  # now one of the first, now one of the last
         ran = own.known[t]
         if ran.sum() <= RUNS + 1:
             continue
         whole = np.where(ran, own.final[t], -np.inf)
         without = whole.copy()
-        without[np.argmax(np.where(ran, greedy(rest.final, np.array([], int), 1), -1.0))] = -np.inf
+        without[np.argmax(np.where(ran, greedy(rest.standing, np.array([], int), 1), -1.0))] = -np.inf
         for transfer, process in processes.items():
             part = copy(process)
             part.past_, part.ways_ = rest, Ways.of(rest.value)
@@ -198,27 +198,34 @@ def tried(past: Past, processes: Mapping[bool, TaskCovarianceGP]) -> dict[Policy
             for policy in (policy for policy in regrets if policy.transfer == transfer):
                 for value in (whole, without):
                     order, far = play(policy, part, value)
-                    best = np.maximum.accumulate(value[order])
-                    regrets[policy].append(value.max() - best[np.minimum(MARKS, len(order)) - 1])
+                    behind = value.max() - np.maximum.accumulate(value[order])
+                    regrets[policy].append(np.array([behind[begin:end].mean() for begin, end in STRETCHES]))
                     missed[policy].append(far)
-    return {policy: Trial(np.array(found), stretched(missed[policy])) for policy, found in regrets.items() if found}
+    return {
+        policy: Trial(np.array(found), stretched(missed[policy], len(found) // 2))
+        for policy, found in regrets.items() if found
+    }  # fmt: skip
 
 
-def stretched(missed: list[Floats]) -> float:
-    """What standard deviations are to be multiplied with, if scores were missed by so many of them."""
-    return float(np.clip(np.quantile(np.concatenate(missed), 0.8) / NORMAL_80, *LIMITS))
+def stretched(missed: list[Floats], tasks: int) -> float:
+    """What standard deviations are to be multiplied with, if scores of so many tasks were missed by so many of them.
+
+    The new task is one more, and may be the worst: so in conformal prediction (Vovk et al. 2005), here of whole tasks.
+    """
+    level = min(1.0, 0.8 * (tasks + 1) / tasks)
+    return float(np.clip(np.quantile(np.concatenate(missed), level) / NORMAL_80, *LIMITS))
 
 
 def play(policy: Policy, process: TaskCovarianceGP, value: Floats) -> tuple[list[int], Floats]:
     """The pipelines that a policy runs on a task of value [M] at the largest budget, -inf where nobody knows.
 
-    Beside them by how many standard deviations scores of the others were missed, at some of the marks.
+    Beside them by how many standard deviations scores of the others were missed, after CHECKED runs.
     """
     past, priors = process.prepared(dict.fromkeys(process.past_.pipelines, NOTHING))
     last, jitter = past.budgets[-1], shuffled(past.pipelines)
     order: list[int] = []
     missed: list[Floats] = []
-    listed = greedy(past.final, np.array([], int), RUNS)
+    listed = greedy(past.standing, np.array([], int), RUNS)
     for _ in range(RUNS):
         left = np.isfinite(value)
         left[order] = False
@@ -236,9 +243,9 @@ def play(policy: Policy, process: TaskCovarianceGP, value: Floats) -> tuple[list
 
 
 def chosen(trials: Mapping[Policy, Floats]) -> Policy:
-    """The policy that is on average, and at its worst, least behind the best at each mark."""
+    """The policy that is on average, and at its worst, least behind the best in each stretch of runs."""
     policies = list(trials)
-    regret = np.stack([trials[policy].mean(0) for policy in policies])  # [policies, marks]
+    regret = np.stack([trials[policy].mean(0) for policy in policies])  # [policies, stretches]
     behind = regret - regret.min(0)
     odds = np.array([HANDICAP[policy.first] + (0.0 if policy.transfer else ALONE) for policy in policies])
     return policies[int(np.argmin(behind.mean(1) + behind.max(1) + odds))]

@@ -116,13 +116,16 @@ class TaskCovarianceGP(FromPast):
     def reset(self) -> TaskCovarianceGP:
         """Forget what was computed for the candidates of before; needed after a learned thing was changed."""
         self._prepared: tuple[Past, list[Prior]] = self.past_, self.priors(self.past_)
+        self._fresh: Mapping[str, Settings] = {}
         return self
 
     def prepared(self, named: Mapping[str, Settings]) -> tuple[Past, list[Prior]]:
         """The past over candidates and what is expected of them; asked for the same again, nothing is computed."""
-        if tuple(named) != self._prepared[0].pipelines:
+        ran = set(self.past_.pipelines)
+        fresh = {name: dict(settings) for name, settings in named.items() if name not in ran}
+        if tuple(named) != self._prepared[0].pipelines or fresh != self._fresh:
             past = self.past_.over(named)
-            self._prepared = past, self.priors(past)
+            self._prepared, self._fresh = (past, self.priors(past)), fresh
         return self._prepared
 
     def priors(self, past: Past) -> list[Prior]:

@@ -89,6 +89,8 @@ def test_pipelines_that_nobody_ran_are_ranked_by_their_settings(case):
     assert ranking.mean[0] > ranking.mean[1]
     assert np.isfinite(ranking.mean).all()
     assert np.isfinite(ranking.seconds).all()
+    swapped = ranker.rank(candidates={"good": new["bad"], "bad": new["good"]})  # the same names with other settings
+    np.testing.assert_allclose(swapped.mean, ranking.mean[::-1], rtol=1e-6)
 
 
 def test_what_minimises_is_ranked_alike(case):
