@@ -11,8 +11,8 @@ then examined in the same way whatever its recipe says, at no part of the price.
 package's own PPO, A2C and DQN with default hyperparameters, after 2,000 steps (2,048 for PPO), where what stage 3 is
 for shows, and after 10,000. For Box actions: SAC and TD3 with networks of 64x64, after 2,000 and 5,000.
 
-The greedy stage is timed alone as well, over ten seeds: until 100 real episodes of the search's mean return on average
-what `SOLVED` says. Those 100 are left out.
+A greedy stage that is a search is timed alone as well, over ten seeds: until 100 real episodes of the search's mean
+return on average what `SOLVED` says. Those 100 are left out.
 
 Writes meta_cost.csv and greedy.csv. Rows made by another recipe than the one on the shelf are measured again. A recipe
 is told by the keys that its file has: those that the package has learnt since then change nothing about it.
@@ -158,7 +158,7 @@ def run_races(args: argparse.Namespace, shipped: Sequence[Variant]) -> None:
     entries = [
         Race(whole.recipe, whole.digest, SEED + number, 100)
         for whole in shipped
-        if whole.recipe.greedy.enabled
+        if whole.recipe.greedy.enabled and whole.recipe.greedy.learner is None
         for number in range(args.seeds)
         if (whole.recipe.id, SEED + number) not in rows
     ]

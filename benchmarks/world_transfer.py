@@ -1,8 +1,8 @@
 """What policies made inside a world model are worth in the real task, beside policies made in the task itself.
 
-The last policy counts, never one that was selected; returns are of real episodes that no model has seen. Planning, by
-the cross-entropy method at every real step, needs no learning and stands beside it. Classical fits may take the world
-model's place, under the same simulator, learners and planner.
+The last policy counts, never one that was selected in the task (`evolve` chooses in imagination); returns are of real
+episodes that no model has seen. Planning, by the cross-entropy method at every real step, needs no learning and stands
+beside it. Classical fits may take the world model's place, under the same simulator, learners and planner.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ BUDGETS = (1_000, 10_000, 50_000)
 FIRST_SEED = 9_500
 CONTEXT_SEED = 9_600
 REAL, PLANNED = "the task", "CEM"
-PLANNED_EPISODES = 2
-"""Real ones that are planned, at most: every step of them takes thousands of imagined ones."""
+PLANNED_EPISODES = 10
+"""Real ones that are planned, at most, side by side: every step of them takes a thousand imagined ones."""
 
 
 class Agent(Protocol):
@@ -57,6 +57,7 @@ class Agent(Protocol):
 class Lesson(NamedTuple):
     """How an agent learns a task: SB3's hyperparameters but for `settings`, in so many environments at once.
 
+    behaviour: of the log, see `world_data`.
     plan: instead, as `synthenv imagine` does it; with several rounds the agent itself collects what is shown next.
     """
 
@@ -65,6 +66,7 @@ class Lesson(NamedTuple):
     steps: int = 50_000
     envs: int = 1
     settings: Mapping[str, Any] = {}
+    behaviour: str = "random"
     plan: Plan | None = None
 
 
@@ -80,28 +82,29 @@ SWING: dict[str, Any] = {"normalize": True, "n_steps": 128, "gae_lambda": 0.98, 
 """PPO of rl_zoo3 for MountainCar and Acrobot."""
 
 
-def rounds(count: int, transitions: int = TRANSITIONS) -> Plan:
-    """So many rounds of so many real transitions each."""
-    return Plan(transitions, count, "ppo", hyperparameters=SWING)
-
-
 LESSONS = (
     Lesson("CartPole200-v0", "PPO", **ON_POLICY),
     Lesson("CartPole-v1", "PPO", **ON_POLICY),
     Lesson("CartPole-v1", "DQN", settings=BALANCE),
-    Lesson("Pendulum-v1", "SAC", 10_000),
+    Lesson("Pendulum-v1", "SAC", 5_000, behaviour="sticky"),
     Lesson("OSWMGrid-v0", "PPO", **ON_POLICY),
+    Lesson("OSWMGrid-v0", "evolve", 300_000, plan=Plan(TRANSITIONS, algorithm="evolve")),
     Lesson("OSWMLine-v0", "SAC", 10_000),
     Lesson("Acrobot-v1", "PPO", **ON_POLICY),
-    Lesson("Acrobot-v1", "PPO, 2 rounds", plan=rounds(2, 500)),
-    Lesson("MountainCarContinuous-v0", "PPO, 3 rounds", 30_000, plan=rounds(3)),
-    Lesson("MountainCar-v0", "PPO, 2 rounds", 30_000, plan=rounds(2)),
+    Lesson("Acrobot-v1", "evolve, 4 rounds", 500_000, plan=Plan(TRANSITIONS // 4, 4, "evolve")),
+    Lesson(
+        "MountainCarContinuous-v0",
+        "PPO, 3 rounds",
+        30_000,
+        plan=Plan(TRANSITIONS, 3, sticky=0.0, hyperparameters=SWING),
+    ),
+    Lesson("MountainCar-v0", "evolve, 2 rounds", 500_000, plan=Plan(TRANSITIONS, 2, "evolve")),
     Lesson("Reacher-v5", "SAC", 20_000),
     Lesson("Room-v0", "SAC", 20_000),
     Lesson("Paddle-v0", "PPO", **ON_POLICY),
     Lesson("Gearbox-v0", "SAC", 10_000),
-    Lesson("CartPole200-v0", PLANNED, 0),
-    Lesson("Pendulum-v1", PLANNED, 0),
+    Lesson("CartPole200-v0", PLANNED, 0, behaviour="sticky"),
+    Lesson("Pendulum-v1", PLANNED, 0, behaviour="sticky"),
 )
 """Settings other than SB3's defaults are rl_zoo3's for the task. CliffWalking's observation, the number of a cell, is
 nothing that a network of SB3 learns from, with or without a world model."""
@@ -168,11 +171,13 @@ def plan(args: argparse.Namespace) -> list[Cell]:
     for seed in range(FIRST_SEED, FIRST_SEED + args.seeds):
         for model in args.models:
             for lesson in lessons:
-                if lesson.plan and (model == REAL or model in METHODS):
+                if lesson.plan and model in (REAL, *METHODS, *contestants.ABLATIONS):
                     continue  # rounds are a world model's
                 if model == REAL:
                     ways = [(steps, 0) for steps in args.steps or BUDGETS if lesson.steps]
                 elif lesson.algorithm == PLANNED:
+                    if seed > FIRST_SEED:
+                        continue  # a planner's episodes are its seeds
                     ways = [(0, context) for context in range(args.contexts)]
                 else:
                     ways = [(steps, at) for steps in args.steps or [lesson.steps] for at in range(args.contexts)]
@@ -227,10 +232,10 @@ def made(lesson: Lesson, cell: Cell) -> tuple[Agent, int]:
     """An agent that learns in the task, or learns or plans in a model alone; how many real transitions it has cost."""
     if cell.model == REAL:
         return taught(lesson, cell.steps, cell.seed, real_batch(lesson, cell.seed)), cell.steps
-    log = collect(cell.task, TRANSITIONS, "random", CONTEXT_SEED + cell.context)
+    log = collect(cell.task, TRANSITIONS, lesson.behaviour, CONTEXT_SEED + cell.context)
     simulator = contestants.simulator(cell.model, log)
     if lesson.algorithm == PLANNED:
-        return Planner(simulator, seed=cell.seed), len(log)
+        return Planner(simulator, seed=cell.seed, penalty=1.0), len(log)
     venv = SynthVecEnv(simulator.make_vec(lesson.envs))
     venv.seed(cell.seed)
     return taught(lesson, cell.steps, cell.seed, venv), len(log)

@@ -73,6 +73,8 @@ def card_text(artifact: Artifact, plot: bool = False) -> str:
         ["sha256", f"`{card['sha256']}`"],
     ]
     stages = [stage for stage in form.stages if getattr(recipe, stage).enabled]
+    if recipe.greedy.enabled and (loop := recipe.greedy.learner) is not None:
+        stages[0] = f"greedy ({loop.algorithm} trained in {recipe.target} is the teacher)"
     stride, cost = recipe.dynamics.stride, recipe.dynamics.cost
     nature = form.nature.format(
         stride="" if stride == 1 else f", a step for {stride} of the task's",

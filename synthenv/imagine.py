@@ -18,7 +18,8 @@ import numpy.typing as npt
 import torch
 
 from synthenv import meta, sb3
-from synthenv.incontext.imagined import ImaginedWorld
+from synthenv.incontext.evolved import evolve
+from synthenv.incontext.imagined import ImaginedWorld, cut
 from synthenv.incontext.plan import Planner
 from synthenv.incontext.slots import Numbers
 from synthenv.incontext.transitions import Transitions
@@ -30,6 +31,12 @@ from synthenv.threads import one_thread
 
 ROLLOUT = 2048
 """Steps between updates of SB3's on-policy defaults, here of all episodes together."""
+STEPS, EVOLVED = 50_000, 10
+"""Imagined steps of an agent, and how many times that to evolve one: its steps need no gradient."""
+LOOKING = 4
+"""By how much a search is shorter that is to look around."""
+SHARP = 10.0
+"""How decided an evolved policy is: logits are this many times its outputs, deviations this share of half a Box."""
 FAN = 64
 """Imagined episodes behind the picture's bands."""
 Say = Callable[[str], None]
@@ -44,9 +51,10 @@ class Plan:
     rounds: int = 1
     """Times that real steps are collected: first by random actions, then by the agent."""
     algorithm: str = "ppo"
-    """Stable-Baselines3's, or "cem" for planning at every step instead of a policy."""
-    steps: int = 50_000
-    """Imagined steps an agent is trained for, each round."""
+    """Stable-Baselines3's; "evolve" for a search over policies, which finds rewards however sparse; or "cem" for
+    planning at every step instead of a policy."""
+    steps: int | None = None
+    """Imagined steps an agent is trained for, each round; None for 50,000, and ten times as many to evolve one."""
     n_envs: int = 16
     """Imagined episodes side by side."""
     hyperparameters: Mapping[str, Any] | None = None
@@ -62,8 +70,8 @@ class Plan:
     """Cut imagined episodes that leave the range of the data by more than this share of it."""
     max_std: float | None = None
     """Cut imagined episodes where doubt is above this."""
-    sticky: float = 0.0
-    """Probability with which an action is repeated while collecting."""
+    sticky: float = 0.9
+    """Probability with which a random action is repeated in the first round: it then goes further."""
     noise: float = 0.2
     """Share of random actions while an agent collects."""
     episodes: int = 20
@@ -103,7 +111,7 @@ def imagine(target: str, plan: Plan, model: WorldModel, say: Say = print) -> Ima
         for number in range(1, plan.rounds):
             agent = practised(model.condition(data), plan, plan.seed + number, -plan.curiosity)
             act = wandering(agent, data, plan.noise, plan.seed + number)
-            more = Transitions.collect(target, plan.transitions, act, plan.seed + number, plan.sticky)
+            more = Transitions.collect(target, plan.transitions, act, plan.seed + number)
             data = data.join(more)
             say(f"round {number}: {len(data):,} real transitions, {int(data.start.sum())} episodes, mean reward of the "
                 f"last {len(more):,}: {more.reward.mean():.3g}")  # fmt: skip
@@ -120,15 +128,47 @@ def practised(simulator: Simulator, plan: Plan, seed: int, penalty: float) -> An
     conduct: dict[str, Any] = {"penalty": penalty, "margin": plan.margin, "max_std": plan.max_std}
     if plan.algorithm == "cem":
         return Planner(simulator, seed=seed, **conduct)
-    batch = simulator.make_vec(plan.n_envs, anywhere=plan.anywhere, **conduct)
-    if batch.max_episode_steps is None:
+    conduct["anywhere"] = plan.anywhere
+    horizon = simulator.data.real_horizon
+    if horizon is None:
         raise ValueError(f"{simulator.data.task} has no time limit; register it with max_episode_steps")
+    if plan.algorithm == "evolve":
+        return evolved(simulator, plan, seed, horizon, conduct)
+    batch = simulator.make_vec(plan.n_envs, **conduct)
     settings = plan.hyperparameters
     if settings is None:
         settings = {"normalize": True}
         if plan.algorithm.lower() == "ppo":
             settings["n_steps"] = max(1, ROLLOUT // plan.n_envs)
-    return sb3.train(plan.algorithm, batch, plan.steps, seed=seed, hyperparameters=settings)
+    return sb3.train(plan.algorithm, batch, plan.steps or STEPS, seed=seed, hyperparameters=settings)
+
+
+def evolved(simulator: Simulator, plan: Plan, seed: int, horizon: int, conduct: dict[str, Any]) -> Any:
+    """An evolved policy as SB3's PPO, which can be saved, loaded and trained further like any other.
+
+    To look around takes less of a search than to be good: from where episodes start, as far as real steps will go.
+    Means follow, and an end is where it is as likely as where the data end: returns are compared, so without luck.
+    """
+    from stable_baselines3 import PPO
+
+    steps = plan.steps or EVOLVED * STEPS
+    if conduct["penalty"] < 0:
+        steps, horizon, conduct = steps // LOOKING, min(horizon, plan.transitions), {**conduct, "anywhere": 0.0}
+    net = evolve(simulator.world(horizon, sampled=False, threshold=cut(simulator), **conduct), steps, seed)
+    batch = sb3.SynthVecEnv(simulator.make_vec(1))
+    shape = {"net_arch": [net["w0"].shape[2]]}
+    agent: Any = PPO("MlpPolicy", batch, seed=seed, device="cpu", policy_kwargs=shape)
+    box = not simulator.slots.discrete
+    sharp = 1.0 if box else SHARP
+    leaves = {
+        "mlp_extractor.policy_net.0.weight": net["w0"][0].T, "mlp_extractor.policy_net.0.bias": net["b0"][0, 0],
+        "action_net.weight": sharp * net["w1"][0].T, "action_net.bias": sharp * net["b1"][0, 0],
+    }  # fmt: skip
+    if box:
+        leaves["log_std"] = (simulator.slots.half / SHARP).log()
+    agent.policy.load_state_dict({**agent.policy.state_dict(), **leaves})
+    agent.num_timesteps = steps
+    return agent
 
 
 def wandering(agent: Any, data: Transitions, noise: float, seed: int) -> Callable[[npt.NDArray[np.float32]], Any]:
@@ -188,7 +228,8 @@ def draw(path: Path, found: Imagined, seed: int = 0) -> Path:
     for action in actions:
         walks.append(state.numpy())
         repeated = torch.from_numpy(np.broadcast_to(action, (FAN, *action.shape)).copy())
-        state = found.simulator.predict(state, repeated).sample_next_obs(generator)
+        following = found.simulator.foresee(state, repeated).sample_next_obs(generator)
+        state = torch.where(following.isfinite().all(-1, keepdim=True), following, state)  # some run away
     fan = np.quantile(np.stack(walks), (0.05, 0.5, 0.95), axis=1)  # [3, T, O]
     names = [f"observation[{i}]" for i in range(real.shape[1])]
     known = found.simulator.data
@@ -205,11 +246,13 @@ def draw(path: Path, found: Imagined, seed: int = 0) -> Path:
 def stand_in(data: Transitions, model: WorldModel, target: str | None = None) -> ImaginedWorld:
     """A world model's simulation of the task, as what synthetic environments are evolved for.
 
-    Means follow, and an end is where it is likely; episodes that leave the range of the data stand still.
+    Means follow, and an end is where it is as likely as where the data end; episodes that leave the range of the data
+    stand still.
     """
     if (target or data.task) is None:
         raise ValueError("the transitions do not name their task: give its id")
-    world = model.condition(data).world(sampled=False, threshold=0.5, penalty=1.0, margin=1.0)
+    simulator = model.condition(data)
+    world = simulator.world(sampled=False, threshold=cut(simulator), penalty=1.0, margin=1.0)
     world.name = target or world.name
     return world
 

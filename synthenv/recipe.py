@@ -107,12 +107,29 @@ class Search:
     population: int = 32
     """Candidates a generation."""
     generations: int = 20
-    """Outer steps."""
+    """Outer steps, at most."""
+    patience: int = 0
+    """End when the mean fitness, smoothed over some generations, has not risen for so many of them; 0: never before
+    the last. Generations whose candidates are all worth the same do not count: nothing is found yet."""
+
+
+@dataclass(frozen=True)
+class Inner:
+    """One kind of training: an algorithm, its structure, and the hyperparameters it draws from."""
+
+    algorithm: str
+    """Name of a learner in `synthenv.learners`."""
+    steps: int = 10_000
+    """Steps an agent gets, of the synthetic environment unless it is said otherwise."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Static structure of the learner: envs, length, hidden, ... as its class names them."""
+    draws: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Per hyperparameter, the values drawn from, all alike; those not named keep the learner's default."""
 
 
 @dataclass(frozen=True)
 class GreedyStage:
-    """Stage 1: evolve the reward network by the real return of its own optimal policy; no inner loop."""
+    """Stage 1: a reward network whose own optimal policy earns much in the real task; no inner loop."""
 
     enabled: bool = True
     """Whether to do this at all."""
@@ -126,6 +143,13 @@ class GreedyStage:
     candidates find some."""
     slips: float = 0.1
     """Share of real actions replaced by random ones, so that what wins recovers from an imperfect agent."""
+    learner: Inner | None = None
+    """Train this in the real task instead of evolving, and take its actor for the reward network: ppo or a2c, where
+    actions are Discrete."""
+    agents: int = 2
+    """How many of them to train; the best is taken."""
+    trials: int = 500
+    """Real episodes by which it is told."""
 
 
 @dataclass(frozen=True)
@@ -172,20 +196,6 @@ class DynamicsStage:
     stride: int = 1
     """Real steps that one synthetic step stands for: the action is the first one's, the policy goes on from there. More
     than one for a task whose state hardly changes in one."""
-
-
-@dataclass(frozen=True)
-class Inner:
-    """One kind of inner loop: an algorithm, its structure, and the hyperparameters it draws from."""
-
-    algorithm: str
-    """Name of a learner in `synthenv.learners`."""
-    steps: int = 10_000
-    """Synthetic steps an agent gets."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Static structure of the learner: envs, length, hidden, ... as its class names them."""
-    draws: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """Per hyperparameter, the values drawn from, all alike; those not named keep the learner's default."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +248,9 @@ class EnvRecipe:
     """All randomness follows from it."""
     hidden: int = 32
     """Width of every network's hidden layer."""
+    layers: tuple[int, ...] = ()
+    """Widths of the hidden layers of the reward network and, in the MDP form, of the one for what follows; empty: one,
+    of the width `hidden`."""
     latent: int = 4
     """Size of the Gaussian that initial states are drawn from."""
     activation: Literal["tanh", "relu", "silu"] = "tanh"

@@ -39,6 +39,19 @@ def uniform(payoff: Payoff) -> Act:
     return act
 
 
+def slipping(act: Act, payoff: Payoff, share: Tensor | float) -> Act:
+    """The policy `act` with a share (one for all, or [N]) of its actions replaced by random ones."""
+
+    def slipped(observation: Tensor, generator: torch.Generator) -> Tensor:
+        population, n = observation.shape[:2]
+        action = act(observation, generator)
+        chance = torch.rand((population, n), generator=generator, device=action.device)
+        wild = payoff.random((population, n), generator)
+        return torch.where((chance < share).reshape(population, n, *[1] * (action.dim() - 2)), wild, action)
+
+    return slipped
+
+
 class Episodes(NamedTuple):
     """Episodes under way.
 

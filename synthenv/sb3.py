@@ -31,7 +31,7 @@ from synthenv.agents import arguments, load_agent, normaliser, save_agent
 from synthenv.catalogue import unknown
 from synthenv.gym import SynthVectorEnv
 from synthenv.playing import PlayedVectorEnv, Step
-from synthenv.worlds.foreign import flat
+from synthenv.worlds.foreign import flat, registered
 
 __all__ = [
     "GymVectorToSB3",
@@ -272,6 +272,7 @@ def _tasks(env_id: str, n: int, model: Any, shown: Any = None) -> VectorEnv[Any,
 
 def time_limit(env_id: str) -> int | None:
     """Steps after which a task's episodes are truncated: Gymnasium's, or ours where Gymnasium sets none."""
+    registered(env_id)  # imports the module in front
     limit = gymnasium.spec(env_id.rpartition(":")[2]).max_episode_steps
     if limit is None and env_id in worlds.targets():
         limit = worlds.real(env_id).horizon

@@ -38,20 +38,20 @@ def random_artifact(
     noise: float = 0.1,
     seed: int = 0,
     target: str = "CartPole-v1",
+    layers: tuple[int, ...] = (),
 ) -> Path:
     """An environment of random networks, complete on disk; about one step in ten ends an MDP's episode."""
-    recipe = EnvRecipe(
-        folder.name, target, form, hidden=8, activation=activation, horizon=HORIZON if form == "mdp" else 1
-    )
+    horizon = HORIZON if form == "mdp" else 1
+    recipe = EnvRecipe(folder.name, target, form, hidden=8, layers=layers, activation=activation, horizon=horizon)
     action, *box, against = TARGETS[target]
     centre, reach = map(torch.tensor, box)
     world = worlds.synthetic(recipe, action, centre, reach)
     params = world.init(torch.Generator().manual_seed(seed), 1)
-    params |= {name: 3 * leaf for name, leaf in params.items() if name.endswith("w1")}
+    params |= {name: 3 * leaf for name, leaf in params.items() if name.endswith(("w1", "w2"))}
     params["noise.reward"] += noise
     params["height.reward"] *= 2
     if form == "mdp":
-        params["transition.b1"].unflatten(-1, (-1, len(centre) + 1))[..., -1] -= against
+        params[f"transition.b{max(1, len(layers))}"].unflatten(-1, (-1, len(centre) + 1))[..., -1] -= against
         params["cost.end"] += 2.0
     expected = expected_steps(world, params, recipe.time_limit)
     artifact.save(

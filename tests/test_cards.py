@@ -7,7 +7,7 @@ import pytest
 
 from synthenv import cards, shelf
 from synthenv.artifact import load
-from synthenv.recipe import DynamicsStage
+from synthenv.recipe import DynamicsStage, GreedyStage, Inner
 from synthenv.scores import Trial, statistics
 from tests.conftest import random_artifact
 
@@ -61,6 +61,21 @@ def test_an_mdp_says_how_it_goes_on_and_ends(tmp_path, settings, said):
     made = load(folder)
     text = cards.card_text(replace(made, recipe=replace(made.recipe, **settings)))
     assert all(words in text for words in said)
+
+
+@pytest.mark.parametrize(
+    ("greedy", "said"),
+    [
+        (GreedyStage(), "stages greedy, states, inner from"),
+        (GreedyStage(learner=Inner("ppo")), "stages greedy (ppo trained in CartPole-v1 is the teacher), states, inner"),
+        (GreedyStage(enabled=False, learner=Inner("ppo")), "stages states, inner"),
+    ],
+)
+def test_a_card_says_who_the_teacher_was(tmp_path, greedy, said):
+    folder = random_artifact(tmp_path / "A-v0", "bandit")
+    add_facts(folder, real_steps=1, seconds=1, cpu_seconds=1)
+    made = load(folder)
+    assert said in cards.card_text(replace(made, recipe=replace(made.recipe, greedy=greedy)))
 
 
 @pytest.mark.parametrize(

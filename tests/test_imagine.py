@@ -44,6 +44,24 @@ def test_what_was_spent_is_what_was_collected(tmp_path: Path) -> None:
     np.testing.assert_array_equal(kept, agent)
 
 
+@pytest.mark.parametrize("task", ["CartPole-v1", "Pendulum-v1"])
+def test_an_evolved_policy_is_an_agent_like_others(task: str, tmp_path: Path) -> None:
+    plan = Plan(transitions=150, rounds=2, algorithm="evolve", steps=100, episodes=2)
+    found = imagine(task, plan, MODEL, say=lambda _: None)
+    assert len(found.simulator.data) == 300
+    seen = context(task).observation[:50]
+    kept = load_agent(keep(found, plan, tmp_path / "out") / "agent")
+    done, again = (who.predict(seen, deterministic=True)[0] for who in (found.agent, kept))
+    np.testing.assert_array_equal(done, again)
+    assert len(np.unique(done)) > 1
+
+
+def test_evolves_a_policy_that_balances() -> None:
+    """Of a log of random actions, whose episodes last 22 steps."""
+    plan = Plan(transitions=300, algorithm="evolve", steps=20_000, episodes=5, sticky=0.0)
+    assert imagine("CartPole-v1", plan, MODEL).returns.mean() > 100
+
+
 def test_equal_seeds_imagine_equally() -> None:
     one, again = (imagine("Pendulum-v1", LITTLE, MODEL) for _ in range(2))
     np.testing.assert_array_equal(one.returns, again.returns)
@@ -70,7 +88,7 @@ def test_draws_the_measured_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         whole(path, real, imagined, title)
 
     monkeypatch.setattr(room, "rollouts", rollouts)
-    found = imagine("CartPole-v1", LITTLE, MODEL)
+    found = imagine("CartPole-v1", dataclasses.replace(LITTLE, sticky=0.0), MODEL)
     assert draw(tmp_path / "a.png", found).stat().st_size > 10_000
     happened, (low, middle, high) = drawn["real"]["observation[0]"], drawn["imagined"]["observation[0]"]
     assert len(happened) == len(middle) == found.lengths[0]
@@ -141,7 +159,7 @@ def test_the_command_imagine(capsys: Any, tmp_path: Path) -> None:
 
 
 def test_the_command_imagine_plans(capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    brief = CEM(horizon=3, candidates=4, elites=2, iterations=1)
+    brief = CEM(horizon=3, candidates=4, elites=2, kept=1)
     monkeypatch.setattr(room, "Planner", lambda sim, **options: Planner(sim, brief, **options))
     monkeypatch.chdir(tmp_path)
     options = ("--transitions", 100, "--episodes", 1)

@@ -26,10 +26,12 @@ def both(folder: Path, delay: float = 0.0) -> tuple[Player, TorchPlayer]:
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("form", "delay"), [("bandit", 0.0), ("mdp", 0.0), ("mdp", 0.7)])
-@pytest.mark.parametrize("activation", ["tanh", "relu", "silu"])
+@pytest.mark.parametrize(("activation", "layers"), [("tanh", ()), ("relu", ()), ("silu", ()), ("tanh", (8, 6))])
 @pytest.mark.parametrize("n", [1, 64])
-def test_numpy_equals_torch(tmp_path: Path, form: str, delay: float, activation: str, n: int, target: str) -> None:
-    light, witness = both(random_artifact(tmp_path / "a", form, activation, target=target), delay)
+def test_numpy_equals_torch(
+    tmp_path: Path, form: str, delay: float, activation: str, layers: tuple[int, ...], n: int, target: str
+) -> None:
+    light, witness = both(random_artifact(tmp_path / "a", form, activation, target=target, layers=layers), delay)
     assert light.native == "numpy"
     state = light.start(torch.Generator().manual_seed(3), n)
     expected = witness.start(torch.Generator().manual_seed(3), n)
@@ -49,7 +51,7 @@ def test_numpy_equals_torch(tmp_path: Path, form: str, delay: float, activation:
             np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
         np.testing.assert_array_equal(light.observe(state), outcome[0])
         ends += outcome[2].sum()
-    assert ends > 0 or n == 1 or activation != "tanh"
+    assert ends > 0 or n == 1 or activation != "tanh" or layers
 
 
 @pytest.mark.parametrize("kind", [0, 1], ids=["numpy", "torch"])

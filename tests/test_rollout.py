@@ -6,6 +6,7 @@ from gymnasium import spaces
 
 from synthenv import rollout, worlds
 from synthenv.worlds import Outcome, Spaces
+from synthenv.worlds.payoff import payoff_of
 
 
 class Ladder:
@@ -192,3 +193,26 @@ def test_paired_members_begin_alike(paired):
     assert alike == [paired, paired]
     assert len(firsts[0][0].unique(dim=0)) == 20
     assert torch.equal(lengths[0], lengths[1]) == paired
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.Discrete(3), spaces.Box(-2, 2, (2,))], ids=repr)
+def test_slipping_replaces_a_share_of_each_episodes_actions(space):
+    share, often = torch.tensor([0.0, 0.25, 1.0]), 6000
+    payoff, shown, seen = payoff_of(space), torch.zeros(often, 3, 4), []
+    own = torch.ones_like(payoff.random((often, 3), seeded()))  # of a box, a draw is never just that
+
+    def always_one(observation, generator):
+        seen.append(observation)
+        return own
+
+    action = rollout.slipping(always_one, payoff, share)(shown, seeded())
+    assert seen == [shown]
+    assert (action.dtype, action.shape) == (own.dtype, own.shape)
+    chance = share * (space.n - 1) / space.n if isinstance(space, spaces.Discrete) else share
+    slipped = (action != own).reshape(often, 3, -1)
+    assert torch.equal(slipped.any(-1), slipped.all(-1)), "an action is replaced as a whole"
+    torch.testing.assert_close(slipped[..., 0].float().mean(0), chance, rtol=0, atol=0.02)
+    kinds = action[:, 2].unique().numel()
+    assert kinds == space.n if isinstance(space, spaces.Discrete) else kinds > 0.99 * 2 * often
+    alike = rollout.slipping(always_one, payoff, 0.25)(shown, seeded()) != own
+    torch.testing.assert_close(alike.float().mean(0).reshape(3, -1)[:, 0], chance[1].expand(3), rtol=0, atol=0.02)

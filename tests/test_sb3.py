@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from synthenv import agents
 from synthenv.agents import load_agent, save_agent
 from synthenv.gym import SynthVectorEnv
-from synthenv.sb3 import GymVectorToSB3, SynthVecEnv, evaluate, make_vec_env, normaliser, train
+from synthenv.sb3 import GymVectorToSB3, SynthVecEnv, evaluate, make_vec_env, normaliser, time_limit, train
 from tests.conftest import HORIZON, random_artifact
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -370,3 +370,14 @@ def test_what_cannot_be_written_is_said(mdp_folder: Path, tmp_path: Path) -> Non
         save_agent(noisy, tmp_path / "agent", env_id="Some-v0", scores={}, hyperparameters=settings)
     with pytest.raises(ValueError, match="Box or Discrete"):
         agents._space_facts(gymnasium.spaces.Dict())
+
+
+def test_a_task_of_a_module_that_nobody_has_imported_yet_has_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for an agent that was trained in the task's environment and is measured in the task for the first time."""
+    line = "gymnasium.register('Fresh-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=7)"
+    (tmp_path / "somebodys_task.py").write_text(f"import gymnasium\n\n{line}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert time_limit("somebodys_task:Fresh-v0") == 7
+    assert evaluate(PPO("MlpPolicy", "CartPole-v1", device="cpu"), "somebodys_task:Fresh-v0", 3, 0).max() <= 7

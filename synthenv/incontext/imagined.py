@@ -50,6 +50,18 @@ def move(
     return Move(following, reward, terminated & ~lost, lost)
 
 
+def cut(simulator: Simulator) -> float:
+    """The probability of an end above which, of the transitions shown, as many lie as really ended.
+
+    Where few have ended the model is sure of where an end is likelier, not that it is likely. One half where none has.
+    """
+    data, ended = simulator.data, int(simulator.data.terminated.sum())
+    if not 0 < ended < len(data):
+        return 0.5
+    logits = simulator.predict(data.observation, data.action).terminated.double().logit(1e-9).sort(descending=True)
+    return float(logits.values[ended - 1 : ended + 1].mean().sigmoid())
+
+
 class ImaginedWorld:
     """The task that a simulator was shown, as a `worlds.base.RealTask`.
 
@@ -57,7 +69,9 @@ class ImaginedWorld:
     episode is not over, for an end would be welcome where steps cost: it stands still, and every further step pays the
     worst that the data have seen, or nothing where they have seen nothing worse.
 
-    Parameters: none, as `nothing` [P, 0]. State: observation [P, N, O]; lost [P, N] bool.
+    Ended episodes stand still as well. What stands still costs no query.
+
+    Parameters: none, as `nothing` [P, 0]. State: observation [P, N, O]; still [P, N] bool, ended or not believed.
     """
 
     chunk: ClassVar[int] = 32
@@ -81,8 +95,8 @@ class ImaginedWorld:
         """First states of n episodes a member, resampled from those of the data."""
         population = len(params["nothing"])
         observation = self.simulator.first(generator, population * n, self.conduct)
-        lost = torch.zeros((population, n), dtype=torch.bool)
-        return {"observation": observation.unflatten(0, (population, n)), "lost": lost}
+        still = torch.zeros((population, n), dtype=torch.bool)
+        return {"observation": observation.unflatten(0, (population, n)), "still": still}
 
     def observe(self, params: Params, state: State) -> Tensor:
         """The state itself, [P, N, O]."""
@@ -92,11 +106,11 @@ class ImaginedWorld:
         self, params: Params, state: State, action: Tensor, generator: torch.Generator | None = None
     ) -> tuple[State, Outcome]:
         """One step of every episode; action [P, N] or [P, N, A]. Without a generator, the most likely one."""
-        episodes, before = action.shape[:2], state["observation"]
-        moved = move(self.simulator, self.conduct, before.flatten(0, 1), action.flatten(0, 1), generator)
-        observation, reward, terminated, strayed = (leaf.unflatten(0, episodes) for leaf in moved)  # [P*N] -> [P, N]
-        lost = state["lost"] | strayed
-        if lost.any():
-            observation = torch.where(lost[..., None], before, observation)
-            reward, terminated = reward.masked_fill(lost, self.worst), terminated & ~lost
-        return {"observation": observation, "lost": lost}, Outcome(observation, reward, terminated)
+        observation, still = state["observation"].clone(), state["still"].clone()
+        reward, terminated = torch.full(still.shape, self.worst), torch.zeros_like(still)
+        if (on := ~still).any():
+            moved = move(self.simulator, self.conduct, observation[on], action[on], generator)
+            observation[on], terminated[on] = moved.observation, moved.terminated
+            reward[on] = moved.reward.masked_fill(moved.lost, self.worst)
+            still[on] = moved.terminated | moved.lost
+        return {"observation": observation, "still": still}, Outcome(observation, reward, terminated)

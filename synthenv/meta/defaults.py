@@ -9,12 +9,21 @@ from gymnasium import spaces
 
 from synthenv import worlds
 from synthenv.recipe import EnvRecipe, Exam, GreedyStage, Inner, InnerStage, Search, StatesStage
+from synthenv.worlds.foreign import Foreign
 
 DISCRETE = StatesStage(floor=1.0, graded=True, height=0.5, noise=0.05)
 """States that stand out in every dimension, and small sharp rewards: DQN has little time to learn large ones."""
 BOX = StatesStage(widen=1.0, scale=60.0, height=100.0, noise=0.0)
 """States as they are: actions are to be met exactly, and far-off states would take the network's attention."""
 SMALL = {"hidden": [64, 64]}
+FAST = GreedyStage(
+    search=Search(options={"sigma": 0.3, "mirrored": True}, population=128, generations=100, patience=20),
+    episodes=8,
+    tail=0.5,
+    slips=0.05,
+)
+SLOW = replace(FAST, search=replace(FAST.search, population=32), episodes=4)
+"""For somebody else's task, stepped in Python: an eighth of the steps, and never beyond its time limit."""
 BOX_EXAM = Exam(loops=tuple(Inner(name, 5000, SMALL) for name in ("sac", "td3", "ddpg")), agents=8)
 
 
@@ -27,7 +36,9 @@ def default_recipe(target: str, form: Literal["bandit", "mdp"]) -> EnvRecipe:
     In one step a sharp reward is clear; over many, the mistakes to come drown the one at hand, so the MDP form of
     Discrete actions stays nearly linear.
     """
-    discrete = isinstance(worlds.real(target).spaces.action, spaces.Discrete)
+    real = worlds.real(target)
+    discrete = isinstance(real.spaces.action, spaces.Discrete)
+    slow = isinstance(real, Foreign)
     task = target.rpartition(":")[2].rpartition("/")[2].rsplit("-v", 1)[0]
     states = DISCRETE if discrete else BOX
     recipe = EnvRecipe(
@@ -36,13 +47,7 @@ def default_recipe(target: str, form: Literal["bandit", "mdp"]) -> EnvRecipe:
         form,
         paired=True,
         activation="relu",
-        greedy=GreedyStage(
-            search=Search(options={"sigma": 0.3, "mirrored": True}, population=128, generations=100),
-            episodes=8,
-            tail=0.5,
-            stretch=5.0 if discrete else 1.0,
-            slips=0.05,
-        ),
+        greedy=SLOW if slow else replace(FAST, stretch=5.0 if discrete else 1.0),
         states=states,
         inner=InnerStage(enabled=False),
         exam=Exam() if discrete else BOX_EXAM,

@@ -17,6 +17,7 @@ from synthenv.meta.greedy import GreedyTask
 from synthenv.meta.inner import InnerTask, graduates
 from synthenv.meta.run import Run
 from synthenv.meta.task import Executor, executor
+from synthenv.meta.teacher import teacher, trained
 from synthenv.recipe import EnvRecipe
 from synthenv.threads import one_thread
 from synthenv.tree import Tree, part, prefixed, ravel, shapes, unravel
@@ -71,15 +72,19 @@ def evolve(
 
 def check(recipe: EnvRecipe, real: RealTask | None = None) -> None:
     """Raise ValueError for what would otherwise fail in the middle of a run, in the real task or what stands in."""
-    spaces = (real or worlds.real(recipe.target)).spaces
+    real = real or worlds.real(recipe.target)
+    spaces = real.spaces
     for search in (recipe.greedy.search, recipe.inner.search):
         strategy = strategies.named(search.strategy, **search.options)
         strategy.ask(strategy.init(torch.zeros(2)), seeding.generator(0), search.population)
+    teaching = (recipe.greedy.learner,) if recipe.greedy.enabled and recipe.greedy.learner else ()
+    for loop in teaching:
+        teacher(recipe, real, loop)
     if recipe.inner.enabled and not recipe.inner.loops:
         raise ValueError("inner.loops is empty: name a kind of inner loop, or switch the stage off (enabled: false)")
     taught = recipe.inner.loops if recipe.inner.enabled else ()
     examined = recipe.exam.loops if recipe.exam.agents else ()
-    for loop in taught + examined:
+    for loop in teaching + taught + examined:
         learner = learners.named(loop.algorithm, spaces, **loop.settings)
         learners.fill(learner, 1, dict.fromkeys(loop.draws, 0.0))
         if empty := [name for name, values in loop.draws.items() if not values]:
@@ -93,7 +98,10 @@ def greedy_stage(recipe: EnvRecipe, real: RealTask, run: Run, where: Executor) -
     synthetic = worlds.synthetic(recipe, real.spaces.action, seen["centre"], seen["reach"])
     params = synthetic.init(run.generator("init"), 1)
     reward = part(params, "reward")
-    if recipe.greedy.enabled:
+    loop = recipe.greedy.learner
+    if recipe.greedy.enabled and loop is not None:
+        reward = run.once("greedy", lambda: trained(recipe, real, synthetic, loop, run.generator("greedy")))
+    elif recipe.greedy.enabled:
         task = GreedyTask(recipe, real, synthetic, shapes(reward))
         flat = run.search("greedy", task, ravel(reward)[0], recipe.greedy.search, where)
         reward = unravel(flat[None], shapes(reward))

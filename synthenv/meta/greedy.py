@@ -16,7 +16,6 @@ from synthenv.rollout import Act
 from synthenv.tree import Shapes, Tree, prefixed, unravel
 from synthenv.worlds import RealTask
 from synthenv.worlds.bandit import SyntheticBandit
-from synthenv.worlds.payoff import Payoff
 
 CHUNK = 1024
 """Candidates at a time, unless the task says: only memory limits it."""
@@ -29,19 +28,6 @@ def own_policy(synthetic: SyntheticBandit, params: Tree) -> Act:
         return synthetic.best_action(params, observation)
 
     return act
-
-
-def slipping(act: Act, payoff: Payoff, share: Tensor | float) -> Act:
-    """The policy `act` with a share (one for all, or [N]) of its actions replaced by random ones."""
-
-    def slipped(observation: Tensor, generator: torch.Generator) -> Tensor:
-        population, n = observation.shape[:2]
-        action = act(observation, generator)
-        chance = torch.rand((population, n), generator=generator, device=action.device)
-        wild = payoff.random((population, n), generator)
-        return torch.where((chance < share).reshape(population, n, *[1] * (action.dim() - 2)), wild, action)
-
-    return slipped
 
 
 @dataclass(frozen=True)
@@ -66,7 +52,7 @@ class GreedyTask:
         returns, lengths = rollout.evaluate(
             self.real,
             self.real.init(generator, len(candidates)),
-            slipping(policy, self.synthetic.payoff, stage.slips),
+            rollout.slipping(policy, self.synthetic.payoff, stage.slips),
             generator,
             stage.episodes,
             self.horizon(generation),

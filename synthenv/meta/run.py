@@ -24,6 +24,9 @@ from synthenv.recipe import EnvRecipe, Search, digest
 from synthenv.strategies import SearchState, named
 from synthenv.tree import Tree, part, prefixed
 
+SMOOTHING = 0.2
+"""Weight of the last generation in the running mean of fitness: about ten count."""
+
 
 @dataclass
 class Ledger:
@@ -37,6 +40,12 @@ class Ledger:
     """Generations finished in the search under way."""
     fitness: float = 0.0
     """Mean fitness of the last of them."""
+    smoothed: float | None = None
+    """A running mean of it over the search under way."""
+    summit: float | None = None
+    """The highest that the running mean has been."""
+    stale: int = 0
+    """Generations since then."""
     logged: int = 0
     """Generations finished in all searches: TensorBoard's time axis."""
     real_steps: int = 0
@@ -101,6 +110,8 @@ class Run:
         rounds = range(self.ledger.generation, settings.generations)
         bar = tqdm(rounds, stage, settings.generations, False, initial=rounds.start, disable=self.hidden, unit="gen")
         for generation in bar:
+            if 0 < settings.patience <= self.ledger.stale:
+                break
             candidates = strategy.ask(state, self.generator(stage, generation, "ask"), settings.population)
             score = executor.score(task, candidates, generation)
             state, fitness = strategy.tell(state, candidates, score.fitness), score.fitness
@@ -108,9 +119,10 @@ class Run:
             bar.set_postfix(fitness=f"{float(fitness.mean()):.1f}", best=f"{float(fitness.max()):.1f}",
                             real_steps=f"{self.ledger.real_steps:,}")  # fmt: skip
             self.ledger.generation, self.ledger.fitness = generation + 1, float(fitness.mean())
+            self._watch(fitness)
             if self.ledger.generation % self.every == 0:
                 self._save({**self.tensors, **prefixed("search", state)})
-        self._finish(stage, {"mean": state["mean"]}, {"generations": settings.generations,
+        self._finish(stage, {"mean": state["mean"]}, {"generations": self.ledger.generation,
                                                       "last_fitness": self.ledger.fitness})  # fmt: skip
         return state["mean"]
 
@@ -122,6 +134,16 @@ class Run:
             "seconds": round(self.ledger.seconds, 1),
             "cpu_seconds": round(self.ledger.cpu_seconds, 1),
         }
+
+    def _watch(self, fitness: Tensor) -> None:
+        """Follow the running mean of fitness [P], and count the generations since it was highest."""
+        ledger = self.ledger
+        before = ledger.fitness if ledger.smoothed is None else ledger.smoothed
+        ledger.smoothed = before + SMOOTHING * (ledger.fitness - before)
+        if ledger.summit is None or ledger.smoothed > ledger.summit:
+            ledger.summit, ledger.stale = ledger.smoothed, 0
+        elif fitness.min() < fitness.max():
+            ledger.stale += 1
 
     def _account(self, stage: str, score: Score, state: SearchState) -> None:
         """Add a generation to the price and to TensorBoard."""
@@ -145,10 +167,15 @@ class Run:
             self.writer.add_scalar(f"{stage}/{name}", value, self.ledger.logged)
 
     def _finish(self, stage: str, tree: Tree, facts: dict[str, Any]) -> None:
-        """Keep a stage's result and drop the search that led to it."""
-        self.tensors = {**self.tensors, **prefixed(stage, tree)}
+        """Keep a stage's result and drop the search that led to it.
+
+        Copied: what a stage hands on unchanged would be in the file twice at one place, which safetensors refuses.
+        """
+        self.tensors = {**self.tensors, **{name: leaf.clone() for name, leaf in prefixed(stage, tree).items()}}
         self.tensors = {name: leaf for name, leaf in self.tensors.items() if not name.startswith("search.")}
         self.ledger.done[stage], self.ledger.generation = facts, 0
+        self.ledger.smoothed = self.ledger.summit = None
+        self.ledger.stale = 0
         self._save(self.tensors)
 
     def _clock(self) -> None:

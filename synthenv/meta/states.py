@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from synthenv import nets, rollout
-from synthenv.meta.greedy import own_policy, slipping
+from synthenv.meta.greedy import own_policy
 from synthenv.recipe import StatesStage
 from synthenv.rollout import Act, Steps
 from synthenv.tree import Tree, prefixed, ravel, shapes, unravel
@@ -43,7 +43,7 @@ def visit(
     Leaves observation, following [M, O], action [M] or [M, A], terminated [M].
     """
     share = torch.linspace(0, stage.slips, stage.episodes, device=generator.device)
-    policy = slipping(own_policy(synthetic, params), synthetic.payoff, share)
+    policy = rollout.slipping(own_policy(synthetic, params), synthetic.payoff, share)
     steps = experience(real, policy, stage.episodes, real.horizon, generator)
     seen = {
         "observation": steps.observation.flatten(0, 2),  # [1, T, N, O] -> [M, O]

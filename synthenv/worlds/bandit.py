@@ -50,14 +50,20 @@ class SyntheticBandit:
         hidden: int = 32,
         latent: int = 4,
         activation: str = "tanh",
+        layers: tuple[int, ...] = (),
     ) -> None:
-        """`action` is the target task's action space; reach and centre [O] span the box that observations live in."""
+        """`action` is the target task's action space; reach and centre [O] span the box that observations live in.
+
+        layers: widths of the reward network's hidden layers, if not one of `hidden`; in the MDP form also of the
+        network that foresees what follows.
+        """
         self.payoff = payoff_of(action)
         self.reach, self.centre = reach.float(), centre.float()
         low, high = (self.centre + sign * self.reach for sign in (-1, 1))
         box = spaces.Box(low.cpu().numpy(), high.cpu().numpy())
         self.spaces = Spaces(box, own(action))
         self.hidden, self.latent, self.activation = hidden, latent, activation
+        self.layers = layers or (hidden,)
 
     @property
     def observation_size(self) -> int:
@@ -67,7 +73,7 @@ class SyntheticBandit:
     def init(self, generator: torch.Generator, population: int) -> Params:
         """Random networks, leaves [P, ...]."""
         start = (self.latent, self.hidden, self.observation_size)
-        reward = (self.observation_size, self.hidden, self.payoff.outputs)
+        reward = (self.observation_size, *self.layers, self.payoff.outputs)
         return {
             **prefixed("start", init_uniform(generator, population, start)),
             **prefixed("reward", init_uniform(generator, population, reward)),

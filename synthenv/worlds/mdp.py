@@ -28,7 +28,7 @@ class SyntheticMDP(SyntheticBandit):
 
     def init(self, generator: torch.Generator, population: int) -> Params:
         """Random networks, leaves [P, ...]."""
-        sizes = self.payoff.transition(self.observation_size, self.hidden)
+        sizes = self.payoff.transition(self.observation_size, self.layers)
         transition = init_uniform(generator, population, sizes)
         cost = torch.zeros((population, 1), device=generator.device)
         return {**super().init(generator, population), **prefixed("transition", transition), "cost.end": cost}

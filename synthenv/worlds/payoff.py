@@ -39,8 +39,8 @@ class Payoff(Protocol):
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Uniform actions for episodes (P, N): [P, N] or [P, N, A]."""
 
-    def transition(self, observation: int, hidden: int) -> tuple[int, ...]:
-        """Layer sizes of a network that foresees a step from O observations."""
+    def transition(self, observation: int, hidden: tuple[int, ...]) -> tuple[int, ...]:
+        """Layer sizes of a network with these hidden layers that foresees a step from O observations."""
 
     def foresee(self, net: Tree, u: Tensor, action: Tensor, activation: str) -> Tensor:
         """Change of u [P, N, O] and logit of the end: [P, N, O+1]."""
@@ -94,9 +94,9 @@ class Choices:
         """int64 [P, N]."""
         return torch.randint(self.outputs, episodes, generator=generator, device=generator.device)
 
-    def transition(self, observation: int, hidden: int) -> tuple[int, ...]:
+    def transition(self, observation: int, hidden: tuple[int, ...]) -> tuple[int, ...]:
         """O to what each choice leads to."""
-        return observation, hidden, self.outputs * (observation + 1)
+        return observation, *hidden, self.outputs * (observation + 1)
 
     def foresee(self, net: Tree, u: Tensor, action: Tensor, activation: str) -> Tensor:
         """The part of the outputs that belongs to action [P, N]: [P, N, O+1]."""
@@ -162,9 +162,9 @@ class Vertex:
         share = torch.rand((*episodes, self.size), generator=generator, device=generator.device)
         return torch.addcmul(self.middle.to(share.device), 2 * share - 1, self.half.to(share.device))
 
-    def transition(self, observation: int, hidden: int) -> tuple[int, ...]:
+    def transition(self, observation: int, hidden: tuple[int, ...]) -> tuple[int, ...]:
         """O and A to what follows."""
-        return observation + self.size, hidden, observation + 1
+        return observation + self.size, *hidden, observation + 1
 
     def foresee(self, net: Tree, u: Tensor, action: Tensor, activation: str) -> Tensor:
         """One network for all actions [P, N, A]: [P, N, O+1]."""

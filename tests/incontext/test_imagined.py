@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from synthenv import learners, rollout, worlds
-from synthenv.incontext import Transitions, WorldModel
+from synthenv.incontext import Prediction, Simulator, Transitions, WorldModel
+from synthenv.incontext.imagined import cut
 from synthenv.worlds.payoff import payoff_of
 from tests.incontext.standin import Quadratic, context, simulator
 
@@ -88,26 +91,26 @@ def test_one_who_leaves_the_data_stands_still_and_is_paid_the_worst() -> None:
     world = simulator("Pendulum-v1").world(margin=0.02)
     inside = torch.tensor(context("Pendulum-v1").observation[0])
     outside = torch.tensor([inside[0], inside[1], 8.0])
-    state = {"observation": torch.stack((inside, outside))[None], "lost": torch.zeros((1, 2), dtype=torch.bool)}
+    state = {"observation": torch.stack((inside, outside))[None], "still": torch.zeros((1, 2), dtype=torch.bool)}
     following, outcome = world.step({}, state, torch.zeros((1, 2, 1)), seeded())
-    assert following["lost"].tolist() == [[False, True]]
+    assert following["still"].tolist() == [[False, True]]
     assert torch.equal(outcome.observation[0, 1], outside)
     assert outcome.reward[0, 1] == context("Pendulum-v1").reward.min() < outcome.reward[0, 0]
     again, later = world.step({}, following, torch.zeros((1, 2, 1)), seeded())
-    assert again["lost"][0, 1]
+    assert again["still"][0, 1]
     assert later.reward[0, 1] == outcome.reward[0, 1]
     assert not later.terminated.any()
 
 
 def test_where_every_step_is_worth_something_the_lost_get_nothing() -> None:
     world = simulator().world(margin=0.0)
-    state = {"observation": torch.full((1, 1, 4), 9.0), "lost": torch.zeros((1, 1), dtype=torch.bool)}
+    state = {"observation": torch.full((1, 1, 4), 9.0), "still": torch.zeros((1, 1), dtype=torch.bool)}
     _, outcome = world.step({}, state, torch.zeros((1, 1), dtype=torch.long), seeded())
     assert outcome.reward.item() == 0
 
 
 def test_doubt_costs_or_pays() -> None:
-    state = {"observation": torch.full((1, 1, 4), 5.0), "lost": torch.zeros((1, 1), dtype=torch.bool)}
+    state = {"observation": torch.full((1, 1, 4), 5.0), "still": torch.zeros((1, 1), dtype=torch.bool)}
     action = torch.zeros((1, 1), dtype=torch.long)
     plain, dear, welcome = (
         simulator().world(penalty=penalty).step({}, state, action)[1].reward.item() for penalty in (0.0, 0.5, -0.5)
@@ -119,18 +122,19 @@ def test_doubt_costs_or_pays() -> None:
 
 
 def test_too_much_doubt_is_lost() -> None:
-    state = {"observation": torch.full((1, 1, 4), 5.0), "lost": torch.zeros((1, 1), dtype=torch.bool)}
+    state = {"observation": torch.full((1, 1, 4), 5.0), "still": torch.zeros((1, 1), dtype=torch.bool)}
     action = torch.zeros((1, 1), dtype=torch.long)
     for max_std, lost in ((0.1, True), (1e9, False)):
-        following, _ = simulator().world(max_std=max_std).step({}, state, action)
-        assert following["lost"].item() is lost
+        following, outcome = simulator().world(max_std=max_std).step({}, state, action)
+        assert following["still"].item()
+        assert outcome.terminated.item() is not lost  # so far out it would have fallen
 
 
 def test_ends_come_by_chance_or_where_they_are_likely() -> None:
     data = context("CartPole-v1", 300, 7)
     at = np.flatnonzero(data.terminated)
     lost = torch.zeros((1, len(at)), dtype=torch.bool)
-    state = {"observation": torch.tensor(data.observation[at])[None], "lost": lost}
+    state = {"observation": torch.tensor(data.observation[at])[None], "still": lost}
     action = torch.tensor(data.action[at])[None]
     chance = simulator().predict(data.observation[at], data.action[at]).terminated
     for threshold in (0.3, 0.9):
@@ -146,7 +150,7 @@ def test_what_runs_away_stays_a_number() -> None:
     walk = np.array([[0.5], [1.0], [2.0], [4.0], [8.0], [16.0], [30.0]], dtype=np.float32)
     data = Transitions.from_arrays(walk[:-1] ** 2, [0, 1] * 3, np.ones(6), walk[1:] ** 2, np.zeros(6), horizon=100)
     world = WorldModel(Quadratic()).condition(data).world()
-    state = {"observation": torch.full((1, 1, 1), 1e6), "lost": torch.zeros((1, 1), dtype=torch.bool)}
+    state = {"observation": torch.full((1, 1, 1), 1e6), "still": torch.zeros((1, 1), dtype=torch.bool)}
     for _ in range(100):
         state, outcome = world.step({}, state, torch.zeros((1, 1), dtype=torch.long), seeded())
         assert outcome.observation.isfinite().all()
@@ -159,3 +163,32 @@ def test_a_task_without_a_horizon_needs_one() -> None:
     with pytest.raises(ValueError, match="give a horizon"):
         sim.world()
     assert sim.world(horizon=9).horizon == 9
+
+
+def test_the_cut_calls_as_many_of_the_shown_ends_as_there_were() -> None:
+    sim = simulator()
+    chance = sim.predict(sim.data.observation, sim.data.action).terminated
+    assert int((chance > cut(sim)).sum()) == int(sim.data.terminated.sum()) > 0
+    none = dataclasses.replace(context(), terminated=np.zeros(400, np.bool_))
+    assert cut(WorldModel(Quadratic()).condition(none)) == 0.5
+
+
+def test_ended_episodes_stand_still_and_ask_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim, asked = simulator(), list[int]()
+    whole = Simulator.foresee
+
+    def foresee(self: Simulator, observation: Tensor, action: Tensor) -> Prediction:
+        asked.append(len(observation))
+        return whole(self, observation, action)
+
+    monkeypatch.setattr(Simulator, "foresee", foresee)
+    world = sim.world(sampled=False)
+    over = torch.tensor([0.0, 0.0, 0.5, 2.0])
+    state = {"observation": torch.stack((over, 0 * over))[None], "still": torch.zeros((1, 2), dtype=torch.bool)}
+    push = torch.zeros((1, 2), dtype=torch.long)
+    state, outcome = world.step({}, state, push)
+    assert outcome.terminated.tolist() == [[True, False]]
+    again, later = world.step({}, state, push)
+    assert asked == [2, 1]
+    assert torch.equal(again["observation"][0, 0], state["observation"][0, 0])
+    assert not later.terminated.any()

@@ -11,7 +11,7 @@ from synthenv.incontext import Transitions, WorldModel
 from synthenv.incontext.plan import CEM, Planner
 from tests.incontext.standin import Quadratic, simulator
 
-SMALL = CEM(horizon=12, candidates=32, elites=5, iterations=2)
+SMALL = CEM(horizon=12, candidates=32, iterations=2)
 
 
 def line(reward_at: float = 3.0) -> Transitions:
@@ -76,7 +76,12 @@ def test_goes_on_from_what_it_meant_until_told_to_forget() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"elites": 99}, "elites from 1 to 96 candidates, got 99"), ({"horizon": 0}, "at least one step ahead")],
+    [
+        ({"elites": 99}, "elites from 1 to 24 candidates, got 99"),
+        ({"kept": 6}, "from 0 to 5 elites to be kept, got 6"),
+        ({"persistence": 1.0}, "persistence from 0 to less than 1, got 1.0"),
+        ({"horizon": 0}, "at least one step ahead"),
+    ],
 )
 def test_says_what_is_wrong(settings: dict[str, int], said: str) -> None:
     with pytest.raises(ValueError, match=said):

@@ -34,6 +34,13 @@ def test_somebody_elses_task_has_one_too(form):
     assert recipe.id == {"bandit": "SynthBandit-Swing-v0", "mdp": "Synth-Swing-v0"}[form]
 
 
+def test_a_task_in_python_is_searched_in_fewer_steps_and_none_is_searched_for_ever():
+    ours, theirs = (default_recipe(target, "bandit").greedy for target in ("CartPole-v1", "tests.own_task:Swing-v0"))
+    steps = [greedy.search.population * greedy.episodes * greedy.stretch for greedy in (ours, theirs)]
+    assert steps[0] > 8 * steps[1]
+    assert ours.search.patience == theirs.search.patience > 0
+
+
 @pytest.mark.parametrize(
     ("target", "name"),
     [("ALE/Pong-v5", "Pong"), ("mine:lab/Reach", "Reach"), ("Two-v-Two-v1", "Two-v-Two"), ("a.b:c/D-v12", "D")],

@@ -4,13 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gymnasium import spaces
 
 from synthenv import rollout, worlds
-from synthenv.meta.greedy import CHUNK, GreedyTask, own_policy, slipping
+from synthenv.meta.greedy import CHUNK, GreedyTask, own_policy
 from synthenv.recipe import GreedyStage, Search
 from synthenv.tree import part, ravel, shapes, stack, take
-from synthenv.worlds.payoff import payoff_of
 from tests.meta import toys
 
 WORLD, CAR = toys.world(), toys.world(target=toys.CAR.name)
@@ -106,26 +104,3 @@ def test_own_policy_does_what_the_reward_pays_most():
     )
     assert (returns[0] == 500).all()
     assert (returns[1] < 15).all()
-
-
-@pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.Discrete(3), spaces.Box(-2, 2, (2,))], ids=repr)
-def test_slipping_replaces_a_share_of_each_episodes_actions(space):
-    share, often = torch.tensor([0.0, 0.25, 1.0]), 6000
-    payoff, shown, seen = payoff_of(space), torch.zeros(often, 3, 4), []
-    own = torch.ones_like(payoff.random((often, 3), seeded()))  # of a box, a draw is never just that
-
-    def always_one(observation, generator):
-        seen.append(observation)
-        return own
-
-    action = slipping(always_one, payoff, share)(shown, seeded())
-    assert seen == [shown]
-    assert (action.dtype, action.shape) == (own.dtype, own.shape)
-    chance = share * (space.n - 1) / space.n if isinstance(space, spaces.Discrete) else share
-    slipped = (action != own).reshape(often, 3, -1)
-    assert torch.equal(slipped.any(-1), slipped.all(-1)), "an action is replaced as a whole"
-    torch.testing.assert_close(slipped[..., 0].float().mean(0), chance, rtol=0, atol=0.02)
-    kinds = action[:, 2].unique().numel()
-    assert kinds == space.n if isinstance(space, spaces.Discrete) else kinds > 0.99 * 2 * often
-    alike = slipping(always_one, payoff, 0.25)(shown, seeded()) != own
-    torch.testing.assert_close(alike.float().mean(0).reshape(3, -1)[:, 0], chance[1].expand(3), rtol=0, atol=0.02)

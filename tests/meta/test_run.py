@@ -81,6 +81,14 @@ def test_once_is_once(tmp_path, work):
     assert work.times == 2
 
 
+def test_a_stage_may_hand_on_what_another_made(tmp_path):
+    with opened(tmp_path) as run:
+        first = run.once("look", lambda: ({"x": MEAN}, {}, 0))
+        run.once("seen", lambda: (first, {}, 0))
+    with opened(tmp_path, resume=True) as later:
+        assert torch.equal(part(later.tensors, "seen")["x"], MEAN)
+
+
 def test_what_broke_is_done_again(tmp_path, work):
     def broken():
         raise AccidentError
@@ -118,6 +126,70 @@ def test_every_strategy_resumes_bit_for_bit(tmp_path, strategy):
     with opened(tmp_path / "broken", resume=True) as later:
         assert later.ledger.generation == 3
         assert torch.equal(searched(later, settings=settings), expected)
+
+
+class Scripted:
+    """A task whose candidates are worth what the script says of the generation, give or take `spread`."""
+
+    chunk = 8
+
+    def __init__(self, *script, spread=1.0):
+        self.script, self.spread = script, spread
+
+    def fitness(self, candidates, generation):
+        worth = self.script[min(generation, len(self.script) - 1)]
+        return worth + self.spread * torch.linspace(-1, 1, len(candidates)), 10
+
+
+@pytest.mark.parametrize(
+    ("task", "generations"),
+    [
+        (Scripted(0, 1, 2, 3), 20),  # the running mean still rises
+        (Scripted(0, 1, 2, 0), 6),
+        (Scripted(0, 1, 2, 0, 0, 9, 0), 9),  # a second summit
+        (Scripted(0, spread=0), 20),  # nobody has found anything
+        (Scripted(0), 4),
+    ],
+)
+def test_patience_ends_a_search_that_no_longer_rises(tmp_path, task, generations):
+    patient = replace(SEARCH, generations=20, patience=3)
+    with opened(tmp_path) as run:
+        run.search("greedy", task, MEAN, patient, InProcess())
+        assert run.ledger.done["greedy"]["generations"] == generations
+        assert run.price()["real_steps"] == 10 * generations
+        run.search("inner", task, MEAN, patient, InProcess())
+        assert run.ledger.done["inner"]["generations"] == generations, "the second search begins anew"
+
+
+@pytest.mark.parametrize("accident", [2, 3, 5])
+@pytest.mark.parametrize("every", [1, 2])
+def test_patience_is_remembered(tmp_path, every, accident):
+    """Also where the session breaks after the last generation, before the search is over."""
+    patient = replace(SEARCH, generations=20, patience=3)
+    task = Scripted(0, 1, 2, 0)
+    with opened(tmp_path / "straight") as straight:
+        expected = straight.search("greedy", task, MEAN, patient, InProcess())
+    with opened(tmp_path / "broken", every=every) as run, pytest.raises(AccidentError):
+        run.search("greedy", task, MEAN, patient, FailsAt(accident))
+    with opened(tmp_path / "broken", resume=True, every=every) as later:
+        assert torch.equal(later.search("greedy", task, MEAN, patient, InProcess()), expected)
+        assert later.ledger.done == straight.ledger.done
+        assert later.price()["real_steps"] == straight.price()["real_steps"]
+
+
+def test_patience_at_its_end_needs_no_further_generation(tmp_path, monkeypatch):
+    patient = replace(SEARCH, generations=20, patience=3)
+
+    def broken(*_):
+        raise AccidentError
+
+    with opened(tmp_path) as run:
+        monkeypatch.setattr(run, "_finish", broken)
+        with pytest.raises(AccidentError):
+            run.search("greedy", Scripted(0), MEAN, patient, InProcess())
+    with opened(tmp_path, resume=True) as later:
+        later.search("greedy", Scripted(0), MEAN, patient, FailsAt(4))
+        assert later.ledger.done["greedy"]["generations"] == 4
 
 
 @pytest.mark.parametrize(("every", "accident"), [(1, 0), (1, 3), (1, 5), (4, 3), (4, 5), (100, 3)])

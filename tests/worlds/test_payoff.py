@@ -174,7 +174,7 @@ def test_random_actions_fill_the_space_evenly(space):
 def test_foresees_what_follows_an_action(space):
     """Choices have outputs of their own, [A, O+1]; a box goes in with the state, scaled."""
     payoff, observation = payoff_of(space), 3
-    net = init_uniform(seeded(), POPULATION, payoff.transition(observation, 8))
+    net = init_uniform(seeded(), POPULATION, payoff.transition(observation, (8,)))
     u = 2 * torch.rand((POPULATION, N, observation), generator=seeded(1)) - 1
     action = payoff.random((POPULATION, N), seeded(2))
     foreseen = payoff.foresee(net, u, action, "tanh")
@@ -196,7 +196,7 @@ def test_foresees_what_follows_an_action(space):
 
 def test_actions_beyond_the_box_count_as_its_nearest(box):
     payoff = payoff_of(box)
-    net = init_uniform(seeded(), 1, payoff.transition(3, 8))
+    net = init_uniform(seeded(), 1, payoff.transition(3, (8,)))
     u, outputs = torch.zeros(1, 2, 3), heads(payoff)[:1, :2]
     ends = torch.from_numpy(np.stack((box.low, box.high)))[None]
     beyond = ends + torch.tensor([-1.0, 1.0])[None, :, None] * torch.tensor([0.1, math.inf])[None, :, None]

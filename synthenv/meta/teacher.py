@@ -1,0 +1,61 @@
+"""Stage 1, the other way: a learner trained in the real task, whose actor becomes the reward network.
+
+What a policy-gradient learner prefers it says in numbers, the logits of its actions. Taken for rewards they have the
+same best actions. Where rewards are frequent this goes further than evolution does in the same time, for it learns from
+every step and its networks may be deeper.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+
+from synthenv import learners, worlds
+from synthenv.learners.a2c import A2C
+from synthenv.learners.ppo import PPO
+from synthenv.meta import states
+from synthenv.meta.inner import drawn
+from synthenv.recipe import EnvRecipe, Inner
+from synthenv.tree import Tree, part, take, unravel
+from synthenv.worlds import RealTask
+from synthenv.worlds.bandit import SyntheticBandit
+
+
+def teacher(recipe: EnvRecipe, real: RealTask, loop: Inner) -> PPO | A2C:
+    """A learner whose actor is shaped as the reward network; raises ValueError for one that has no such actor."""
+    if given := {"hidden", "activation"} & loop.settings.keys():
+        raise ValueError(
+            f"expected no {' and no '.join(sorted(given))} in the settings of greedy.learner: its actor becomes the "
+            "reward network, so set layers and activation of the recipe"
+        )
+    shape = {"hidden": recipe.layers or (recipe.hidden,), "activation": recipe.activation}
+    learner = learners.named(loop.algorithm, real.spaces, **loop.settings, **shape)
+    if not (isinstance(learner, PPO | A2C) and isinstance(real.spaces.action, spaces.Discrete)):
+        raise ValueError(
+            f"expected greedy.learner to be ppo or a2c in a task with Discrete actions, got {loop.algorithm} in "
+            f"{recipe.target}; leave it out, and the reward network is evolved"
+        )
+    return learner
+
+
+def trained(
+    recipe: EnvRecipe, real: RealTask, synthetic: SyntheticBandit, loop: Inner, generator: torch.Generator
+) -> tuple[Tree, dict[str, Any], int]:
+    """The best agent's actor as the reward network, leaves [1, ...]; what all agents were worth; the real steps."""
+    stage, learner = recipe.greedy, teacher(recipe, real, loop)
+    agents = learner.init(drawn(learner, loop, stage.agents, generator), loop.steps, generator)
+    agents = learners.train(
+        learner, agents, real, real.init(generator, stage.agents), loop.steps, generator, real.horizon
+    )
+    returns, tried = learners.score(learner, agents, real, generator, stage.trials, real.horizon, recipe.paired)
+    worth = returns.mean(1)  # [R]
+    best = take(agents, int(worth.argmax()))
+    actor = part(unravel(best["flat"], learner.shapes), "actor")
+    nowhere, as_is = torch.zeros_like(synthetic.centre), torch.ones_like(synthetic.reach)
+    plain = worlds.synthetic(recipe, real.spaces.action, nowhere, as_is)
+    whole = learner.envs * learner.length
+    spent = stage.agents * whole * -(-loop.steps // whole)  # rounded up to whole updates
+    facts = {"returns": [round(mean, 2) for mean in worth.tolist()]}
+    return states.rewrite(actor, plain, synthetic), facts, spent + tried
