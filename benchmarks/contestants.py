@@ -26,10 +26,6 @@ from synthenv.incontext.weights import SHIPPED
 from synthenv.incontext.world import Simulator, WorldModel
 
 OURS = "incontext"
-HELP = (
-    f'classical fits ({", ".join(METHODS)}), "{OURS}" for the weights that ship, these with a part taken away '
-    "(records, process, transformer), or NAME=FOLDER for others (default: %(default)s)"
-)
 
 
 class InContext:
@@ -102,6 +98,10 @@ ABLATIONS: dict[str, Callable[[Network], Any]] = {
     "transformer": lambda network: Trusting(network, EXPERTS),
 }
 """Engines made of the shipped network, by what has the say in them."""
+HELP = (
+    f'classical fits ({", ".join(METHODS)}), "{OURS}" for the weights that ship, these with a part taken away '
+    f"({', '.join(ABLATIONS)}), or NAME=FOLDER for others (default: %(default)s)"
+)
 
 
 def fit(model: str, log: Transitions) -> Model:

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from benchmarks.harness import RESULTS, write_rows
+from benchmarks.harness import RESULTS, clocked, write_rows
 from synthenv.incontext.prior import PriorSettings, families, sample
 from synthenv.threads import one_thread
 
@@ -48,7 +48,8 @@ def row(family: str, tasks: int, rows: int, rounds: int, calls: int) -> dict[str
     """A line of the table."""
     settings = PriorSettings() if family == "all" else PriorSettings(families={family: 1.0})
     sample(torch.Generator().manual_seed(0), tasks, rows, settings)
-    took = [clocked(tasks, rows, settings, calls) for _ in range(rounds)]
+    drawn = [partial(sample, torch.Generator().manual_seed(1), tasks, rows, settings) for _ in range(rounds)]
+    took = [clocked(one, calls) for one in drawn]
     return {
         "family": family,
         "tasks": tasks,
@@ -56,15 +57,6 @@ def row(family: str, tasks: int, rows: int, rounds: int, calls: int) -> dict[str
         "ms a call": round(statistics.median(took) * 1e3, 1),
         "transitions a CPU-second": round(tasks * rows / statistics.median(took)),
     }
-
-
-def clocked(tasks: int, rows: int, settings: PriorSettings, calls: int) -> float:
-    """CPU seconds a call."""
-    generator = torch.Generator().manual_seed(1)
-    began = time.process_time()
-    for _ in range(calls):
-        sample(generator, tasks, rows, settings)
-    return (time.process_time() - began) / calls
 
 
 if __name__ == "__main__":

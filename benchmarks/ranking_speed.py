@@ -7,14 +7,13 @@ that were run; later ones find that done. Medians of several; one process, one t
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from benchmarks.harness import clocked
 from synthenv.ranking import rankers
 from synthenv.ranking.runs import RunTable, Settings
 from synthenv.threads import one_thread
@@ -70,10 +69,3 @@ def made_up(generator: np.random.Generator) -> tuple[dict[str, Settings], RunTab
         settings={name: settings[name] for name in names[:PIPELINES]},
     )  # fmt: skip
     return settings, whole.take(whole.task != "t00"), whole.take(whole.task == "t00")
-
-
-def clocked(work: Callable[[], object]) -> float:
-    """CPU seconds of a call."""
-    begun = time.process_time()
-    work()
-    return time.process_time() - begun

@@ -21,7 +21,7 @@ from stable_baselines3 import PPO
 from tqdm import tqdm
 
 from benchmarks import contestants
-from benchmarks.harness import TARGET, write_rows
+from benchmarks.harness import TARGET, clocked, write_rows
 from benchmarks.population import peak
 from benchmarks.tables import rows_of
 from benchmarks.world_data import collect
@@ -91,16 +91,16 @@ def measured(model: str, case: Case, steps: int, rounds: int) -> dict[str, Any]:
     before, wall = peak(), time.perf_counter()
     simulator = contestants.simulator(model, log)
     if case.what == "condition":
-        seconds, count = clocked(lambda: contestants.simulator(model, log), 1, rounds), 1
+        seconds, count = middle(lambda: contestants.simulator(model, log), 1, rounds), 1
     elif case.what == "step":
         call = alone(simulator) if case.envs == 1 else together(simulator, case.envs)
         calls = max(1, 2_000 // case.envs)
-        seconds, count = clocked(call, calls, rounds), case.envs
+        seconds, count = middle(call, calls, rounds), case.envs
     elif case.what == "prior":
-        seconds, count = clocked(lambda: sample(random, case.envs, case.rows), 1, rounds), case.envs * case.rows
+        seconds, count = middle(lambda: sample(random, case.envs, case.rows), 1, rounds), case.envs * case.rows
     else:
         wall = time.perf_counter()
-        seconds, count = clocked(lambda: learn(simulator, steps), 1, 1), steps
+        seconds, count = clocked(lambda: learn(simulator, steps)), steps
     return {
         "model": contestants.name(model), **case._asdict(), "cpu_seconds": f"{seconds:.6f}",
         "a second": round(count / seconds, 1), "wall_seconds": f"{time.perf_counter() - wall:.2f}",
@@ -108,15 +108,9 @@ def measured(model: str, case: Case, steps: int, rounds: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def clocked(call: Callable[[], object], calls: int, rounds: int) -> float:
+def middle(call: Callable[[], object], calls: int, rounds: int) -> float:
     """CPU seconds a call, the median of rounds."""
-    found = []
-    for _ in range(rounds):
-        began = time.process_time()
-        for _ in range(calls):
-            call()
-        found.append((time.process_time() - began) / calls)
-    return statistics.median(found)
+    return statistics.median(clocked(call, calls) for _ in range(rounds))
 
 
 def alone(simulator: Simulator) -> Callable[[], object]:

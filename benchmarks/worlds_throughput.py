@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -26,7 +25,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.harness import RESULTS, write_rows
+from benchmarks.harness import RESULTS, clocked, write_rows
 from synthenv import rollout, worlds
 from synthenv.threads import one_thread
 from synthenv.worlds.payoff import payoff_of
@@ -107,14 +106,6 @@ def medians(sides: Sequence[Call], rounds: int, seconds: float) -> list[float]:
     calls = [1 + int(seconds / max(clocked(side, 3), 1e-6)) for side in sides]
     told = [[clocked(*each) for each in zip(sides, calls, strict=True)] for _ in range(rounds)]
     return [statistics.median(side) for side in zip(*told, strict=True)]
-
-
-def clocked(side: Call, calls: int) -> float:
-    """CPU seconds a call."""
-    began = time.process_time()
-    for _ in range(calls):
-        side()
-    return (time.process_time() - began) / calls
 
 
 if __name__ == "__main__":
