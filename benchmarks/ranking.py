@@ -13,9 +13,9 @@ Parts, each a file of results. runs: ranking_runs.csv, a row a ranker, task and 
 ranking_budget.csv, regret after some epochs with runs that may be halted, of the default ranker, of lists run to their
 ends and of successive halving. unseen: ranking_unseen.csv, rank correlation over models, each ranked without a run of
 its own. published: ranking_published.csv, the 21 cells of Lin et al. (2024), beside their own rows and ours of their
-baselines. peft: ranking_peft.csv, finetunings of one language model by the default ranker. speed: ranking_speed.csv,
-what a question costs, on made-up runs. A part measured again replaces its rows, and leaves those of other suites and
-rankers.
+baselines. peft: ranking_peft.csv, finetunings of one language model by the default ranker; seconds:
+ranking_seconds.csv, the same against hours, and of an image model. speed: ranking_speed.csv, what a question costs, on
+made-up runs. A part measured again replaces its rows, and leaves those of other suites and rankers.
 
 Optuna's samplers choose among the same finite candidates: they propose settings, and the nearest candidate that has not
 run is run; where pipelines have no settings, they choose a name. Warm means that the first three of the list are
@@ -38,7 +38,7 @@ import numpy as np
 from benchmarks import ranking_data as tables
 from benchmarks.harness import RESULTS, spread, write_rows
 from benchmarks.ranking_halting import averaged, halving, hyperband, reading
-from benchmarks.ranking_peft import peft
+from benchmarks.ranking_peft import peft, seconds
 from benchmarks.ranking_published import published
 from benchmarks.ranking_speed import speed
 from benchmarks.ranking_unseen import unseen
@@ -59,7 +59,7 @@ LEARNED = (
     "in_context",
 )
 OPTUNA = ("tpe", "tpe_warm", "gp_sampler", "gp_sampler_warm")
-PARTS = ("runs", "budget", "unseen", "published", "peft", "speed")
+PARTS = ("runs", "budget", "unseen", "published", "peft", "seconds", "speed")
 EPOCHS = (51, 102, 255, 510)
 WARM = 3
 SEEDS = 3
@@ -70,9 +70,12 @@ KEYS = {
     "unseen": ("suite",),
     "published": ("method",),
     "peft": ("method",),
+    "seconds": ("task", "method"),
     "speed": ("ranker",),
 }
 """Columns that tell which rows a new measurement replaces."""
+HELD_BACK = {"unseen": unseen, "published": published, "peft": peft, "seconds": seconds}
+"""Parts that need only the tables."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -98,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif part == "speed":
             keep(args.results, part, speed())
         else:
-            keep(args.results, part, {"unseen": unseen, "published": published, "peft": peft}[part](data))
+            keep(args.results, part, HELD_BACK[part](data))
 
 
 class Job(NamedTuple):

@@ -131,10 +131,11 @@ def zero_shot(data: Path, task: str) -> dict[str, float]:
 
 
 PEFT = {"metamathqa": "valid accuracy", "image_gen": "valid dino_similarity"}
+"""Task -> its column of scores."""
 
 
 def peft(data: Path, task: str = "metamathqa") -> RunTable:
-    """Validation scores of finetunings along their steps, counted in whole runs, and what they were told."""
+    """Validation scores of finetunings along their steps, counted in whole runs, their seconds, what they were told."""
     home = data / "peft_method_comparison"
     settings = {row["run"]: described(row) for row in rows_of(home / f"{task}_runs.csv")}
     rows = [row for row in rows_of(home / f"{task}_curves.csv") if row[PEFT[task]]]
@@ -144,6 +145,7 @@ def peft(data: Path, task: str = "metamathqa") -> RunTable:
         [row["run"] for row in rows],
         [float(row[PEFT[task]]) for row in rows],
         [float(row["step"]) / last for row in rows],
+        [float(row["elapsed time"]) for row in rows],
         unit="runs",
         settings={name: settings[name] for name in {row["run"] for row in rows}},
     )

@@ -7,9 +7,11 @@ from benchmarks.ranking_tables import (
     ranking_peft,
     ranking_published,
     ranking_runs,
+    ranking_seconds,
     ranking_speed,
     ranking_unseen,
 )
+from benchmarks.ranking_unseen import MEAN
 
 
 def run(ranker, task, regret, runs="1", covered="nan"):
@@ -58,8 +60,29 @@ def test_cells_are_averaged_over_all_and_by_set():
 
 
 def test_models_are_ranked_beside_what_is_known_of_them():
-    rows = [{"suite": "a", "task": "x", "models": "30", "ours": "0.9", "size": "0.1", "public": ""}]
-    assert ranking_unseen(rows).splitlines()[2] == "| a | x | 30 | 0.9 | 0.1 |  |"
+    known = {"models_size": "30", "ours_size": "0.9", "models_public": "14", "ours_public": "0.8", "public": "0.5"}
+    ends = {"size_low": "0.6", "size_high": "0.9", "public_low": "-0.1", "public_high": "0.5"}
+    rows = [{"suite": "a", "task": MEAN, "size": "0.5", **known, **ends},
+            {"suite": "a", "task": "x", "size": "0.1", **known},
+            {"suite": "a", "task": "y", "size": "0.95", **known}]  # fmt: skip
+    lines = ranking_unseen(rows).splitlines()
+    assert lines[2] == (
+        f"| a | {MEAN} | 30 | 0.9 | 0.5 | [0.6, 0.9], 1 of 2 tasks | 14 | 0.8 | 0.5 | [-0.1, 0.5], 2 of 2 tasks |"
+    )
+    assert lines[3] == "| a | x | 30 | 0.9 | 0.1 |  | 14 | 0.8 | 0.5 |  |"
+    many = [rows[0], *({**rows[1], "task": str(i)} for i in range(9))]
+    assert [line for line in ranking_unseen(many).splitlines() if line.startswith("| a")] == [
+        f"| a | {MEAN} | 30 | 0.9 | 0.5 | [0.6, 0.9], 9 of 9 tasks | 14 | 0.8 | 0.5 | [-0.1, 0.5], 9 of 9 tasks |"
+    ]
+
+
+def test_hours_are_columns():
+    rows = [{"task": task, "method": method, "hours": hours, "regret": regret, "pipelines": "63", "usual_hours": "0.29"}
+            for task, method, hours, regret in (("a", "m", "10", "0.1"), ("a", "m", "2", "0.25"), ("a", "n", "2", "0"),
+                                                ("a", "n", "10", "0"))]  # fmt: skip
+    lines = ranking_seconds(rows).splitlines()
+    assert lines[0] == "| task | pipelines, usual run | method | 2 h | 10 h |"
+    assert lines[2:4] == ["| a | 63, 0.29 h | m | 0.250 | 0.100 |", "| a | 63, 0.29 h | n | 0.000 | 0.000 |"]
 
 
 def test_shares_begun_have_a_correlation():

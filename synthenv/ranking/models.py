@@ -94,6 +94,7 @@ def huggingface(config: Any) -> dict[str, Any]:
         "model.resolution": told.get("image_size") if isinstance(told.get("image_size"), int) else None,
         "model.channels": told.get("num_channels"),
         "model.tied": told.get("tie_word_embeddings"),
+        "model.encoder_decoder": told.get("is_encoder_decoder"),
     }
     try:
         size = SIZES[kind](told) if kind in SIZES else None

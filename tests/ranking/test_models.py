@@ -66,6 +66,11 @@ def test_unknown_architectures_keep_what_they_say():
     assert found == {"model.type": "mamba", "model.width": 768}
 
 
+def test_an_encoder_with_a_decoder_is_told():
+    found = models.huggingface({"model_type": "t5", "d_model": 512, "is_encoder_decoder": True})
+    assert found == {"model.type": "t5", "model.width": 512, "model.encoder_decoder": True}
+
+
 def test_what_is_no_config_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="is no JSON"):
