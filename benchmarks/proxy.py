@@ -9,8 +9,8 @@ of the way from random to best actions, and takes no real step. It is trained as
 with two seeds. The first seed's return is what a search on the task would see; the second's is what the choice is then
 worth, so that nobody is rewarded for luck. Their own rank correlation is the ceiling for any proxy's.
 
-Tuning on the task is given the seconds that the proxy took for all its configurations, tries configurations in random
-order until they are spent, and keeps the best it saw: the mean over a thousand orders.
+Tuning on the task is given the CPU seconds that the proxy took for all its configurations, tries configurations in
+random order until they are spent, and keeps the best it saw: the mean over a thousand orders.
 
 Writes proxy_runs.csv, one row a training; proxy.csv, a row an algorithm and proxy; and proxy.png.
 """
@@ -140,24 +140,24 @@ def key(row: dict[str, str]) -> tuple[str, ...]:
 
 
 def outcome(one: Try) -> dict[str, str]:
-    """The row of one training: its score, and the seconds it took without measuring."""
+    """The row of one training: its score, and the CPU seconds it took without measuring."""
     settings, kind = json.loads(one.configuration), sb3.algorithm(one.algorithm)
     seconds = 0.0
 
     def train(env: Any, steps: int, seed: int) -> Any:
         nonlocal seconds
-        began = time.perf_counter()
+        began = time.process_time()
         model = kind("MlpPolicy", sb3.SynthVecEnv(env), seed=seed, device="cpu", **settings).learn(steps)
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         return model
 
     if one.delay is None:
-        began = time.perf_counter()
+        began = time.process_time()
         model = sb3.train(
             one.algorithm, one.environment, one.steps, seed=one.seed, hyperparameters=settings,
             n_envs=ENVS[one.algorithm], progress=False,
         )  # fmt: skip
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         score = float(sb3.evaluate(model, one.environment, seed=one.seed + 1_000).mean())
     else:
         (score,) = examine(
@@ -169,7 +169,7 @@ def outcome(one: Try) -> dict[str, str]:
 class Pair(NamedTuple):
     """An algorithm's configurations in one proxy and in the task, [C] each.
 
-    score: in the proxy; seen and worth: returns in the task of the first and second seed; the rest are seconds.
+    score: in the proxy; seen and worth: returns in the task of the first and second seed; the rest are CPU seconds.
     """
 
     algorithm: str
@@ -214,7 +214,7 @@ def compared(
         "configurations": len(score),
         "rank correlation": round(spearman(score, worth), 3),
         "of two seeds of the task": round(spearman(seen, worth), 3),
-        "seconds": round(quick.sum(), 1),
+        "CPU seconds": round(quick.sum(), 1),
         "return of its choice": round(chosen, 1),
         "tuned on the task": round(tuned, 1),
         "configurations in that time": round(tried, 1),

@@ -185,11 +185,11 @@ def world_model_transfer(rows: Sequence[Row]) -> str:
     for at, budgets in groups.items():
         for steps, returns in sorted(budgets.items()):
             found = statistics(returns)
-            mean, low, high = (number(round(value, 1)) for value in (found["mean"], *found["interval"]))
+            mean, low, high = (number(round(value, 2)) for value in (found["mean"], *found["interval"]))
             inside = at[2] != REAL and steps == max(budgets)
             lines.append([
                 *at[:2], at[2], number(steps), number(spent[at][steps]), found["n"], f"{mean} ({low} to {high})",
-                number(round(found["worst"], 1)), theirs.get((at[0], ""), "") if inside else "",
+                number(round(found["worst"], 2)), theirs.get((at[0], ""), "") if inside else "",
             ])  # fmt: skip
     header = ["task", "agent", "learns in", "steps", "real transitions", "n", "mean return", "worst", "OSWM"]
     return (

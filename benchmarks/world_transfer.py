@@ -86,7 +86,7 @@ LESSONS = (
     Lesson("CartPole200-v0", "PPO", **ON_POLICY),
     Lesson("CartPole-v1", "PPO", **ON_POLICY),
     Lesson("CartPole-v1", "DQN", settings=BALANCE),
-    Lesson("Pendulum-v1", "SAC", 5_000, behaviour="sticky"),
+    Lesson("Pendulum-v1", "SAC", 10_000, behaviour="sticky"),
     Lesson("OSWMGrid-v0", "PPO", **ON_POLICY),
     Lesson("OSWMGrid-v0", "evolve", 300_000, plan=Plan(TRANSITIONS, algorithm="evolve")),
     Lesson("OSWMLine-v0", "SAC", 10_000),

@@ -129,6 +129,15 @@ def test_evolves_inside_the_world_model(tmp_path: Path) -> None:
     assert made.card["stages"]["greedy"]["last_fitness"] > 8  # the fewest steps that a pole takes to fall
 
 
+@pytest.mark.parametrize(
+    ("target", "form", "taught"),
+    [("CartPole-v1", "bandit", ["dqn"]), ("CartPole-v1", "mdp", []), ("Pendulum-v1", "bandit", [])],
+)
+def test_only_bandits_of_choices_are_tried_on_agents(target: str, form: str, taught: list[str]) -> None:
+    recipe = thrifty(target, form)
+    assert [loop.algorithm for loop in recipe.inner.loops if recipe.inner.enabled] == taught
+
+
 def test_transitions_of_no_task_need_one() -> None:
     data = dataclasses.replace(context(), task=None)
     with pytest.raises(ValueError, match="do not name their task"):
