@@ -22,7 +22,7 @@ PUBLIC = "model.public_score"
 BENCHMARKS = ("MMLU", "ARC-C", "HellaSwag", "Winograd", "TruthfulQA", "XWinograd")
 """Those that every language model in both tables has; their mean is its public score."""
 ENCODERS, MULTILINGUAL = re.compile("t5|bart|switch"), re.compile("mt5|mgpt")
-"""In names of models with an encoder and a decoder, and of those that were trained in a hundred or so languages."""
+"""In names of models with an encoder and a decoder, and of those that were trained in sixty languages or more."""
 ON_IMAGENET = "val"
 """The testbed's group of settings that are ImageNet's validation set or a part of it: the public score itself."""
 TRAINERS = re.compile(r"^(fix|facebook_adv_trained|google|instagram|caffe|fb)[_-]?")
