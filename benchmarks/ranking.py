@@ -59,7 +59,6 @@ LEARNED = (
     "in_context",
 )
 OPTUNA = ("tpe", "tpe_warm", "gp_sampler", "gp_sampler_warm")
-PARTS = ("runs", "budget", "unseen", "published", "peft", "seconds", "speed")
 EPOCHS = (51, 102, 255, 510)
 WARM = 3
 SEEDS = 3
@@ -73,7 +72,7 @@ KEYS = {
     "seconds": ("task", "method"),
     "speed": ("ranker",),
 }
-"""Columns that tell which rows a new measurement replaces."""
+"""Part -> columns that tell which rows a new measurement replaces."""
 HELD_BACK = {"unseen": unseen, "published": published, "peft": peft, "seconds": seconds}
 """Parts that need only the tables."""
 
@@ -84,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help=f"folder of tables (default: the variable {tables.VARIABLE})")
     parser.add_argument("--suites", nargs="+", choices=tables.DEVELOPMENT, default=list(tables.DEVELOPMENT))
     parser.add_argument("--rankers", nargs="+", choices=(*LEARNED, *OPTUNA), default=[*LEARNED, *OPTUNA])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["runs", "budget"])
+    parser.add_argument("--parts", nargs="+", choices=KEYS, default=["runs", "budget"])
     parser.add_argument("--workers", type=int, default=1, help="processes (default %(default)s)")
     parser.add_argument("--tasks", type=int, help="at most so many tasks of a group (default all)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write into (default %(default)s)")

@@ -25,6 +25,8 @@ import numpy as np
 from synthenv.ranking.runs import RunTable
 
 VARIABLE = "SYNTHENV_DATA"
+PUBLIC = "model.public_score"
+"""What a model is publicly known to be worth."""
 FULL = 1_638_400
 """Examples of a whole finetuning set of `llm_finetune_scaling`."""
 
@@ -172,7 +174,7 @@ def timm(data: Path) -> RunTable:
             "model.parameters": float(row["param_count"].replace(",", "")),
             "model.resolution": float(row["img_size"]),
             "model.crop": float(row["crop_pct"]),
-            "model.public_score": float(row["top1"]),
+            PUBLIC: float(row["top1"]),
             **words(row["model"]),
         }
         for row in rows_of(home / "results-imagenet.csv")

@@ -18,7 +18,6 @@ import numpy as np
 from benchmarks import ranking_data as tables
 from synthenv.ranking.runs import RunTable
 
-PUBLIC = "model.public_score"
 BENCHMARKS = ("MMLU", "ARC-C", "HellaSwag", "Winograd", "TruthfulQA", "XWinograd")
 """Those that every language model in both tables has; their mean is its public score."""
 ENCODERS, MULTILINGUAL = re.compile("t5|bart|switch"), re.compile("mt5|mgpt")
@@ -54,7 +53,7 @@ def public(scores: dict[str, float]) -> dict[str, float]:
     """Benchmark scores and their mean, if there are any."""
     if not scores:
         return {}
-    return {PUBLIC: float(np.mean(list(scores.values())))} | {f"model.score.{k}": v for k, v in scores.items()}
+    return {tables.PUBLIC: float(np.mean(list(scores.values())))} | {f"model.score.{k}": v for k, v in scores.items()}
 
 
 def imagenet_testbed(data: Path) -> RunTable:
@@ -70,7 +69,7 @@ def imagenet_testbed(data: Path) -> RunTable:
     settings = {}
     for name, (architecture, words) in parts.items():
         told = {f"model.name.{word}": word in words for word in shared}
-        told |= {"model.family": re.split(r"\d", architecture)[0], PUBLIC: own[name]}
+        told |= {"model.family": re.split(r"\d", architecture)[0], tables.PUBLIC: own[name]}
         settings[name] = told | ({"model.parameters": sizes[architecture]} if architecture in sizes else {})
     beside = [task for task in runs.tasks if runs.group.get(task, task) != ON_IMAGENET]
     return replace(runs, settings=settings).only(tasks=beside)

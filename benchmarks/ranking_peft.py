@@ -23,13 +23,16 @@ import numpy as np
 from benchmarks import ranking_data as tables
 from benchmarks.ranking_halting import averaged, halving, hyperband, reading
 from synthenv.ranking import rankers
-from synthenv.ranking.evaluate import at_random, by_budget, by_runs, case_of, rank_correlation
+from synthenv.ranking.checks import Floats
+from synthenv.ranking.evaluate import Case, at_random, by_budget, by_runs, case_of, rank_correlation
 from synthenv.ranking.runs import RunTable
 
 SPENT = (1, 2, 3, 5, 10)
 BEGUN = (0.1, 0.25, 0.5)
 DRAWS = 50
 HOURS = (1, 2, 5, 10)
+Curve = Callable[[float], float]
+"""Regret by what was spent."""
 
 
 def peft(data: Path) -> list[dict[str, Any]]:
@@ -38,22 +41,12 @@ def peft(data: Path) -> list[dict[str, Any]]:
     case = case_of(own, "metamathqa")
     assert case is not None
     ranker = rankers.default().fit(other)
-    cells = len(own.grid().budgets)
-    generator = np.random.default_rng(0)
-    drawn = [generator.permutation(len(case.pipelines)).tolist() for _ in range(DRAWS)]
-    total = max(SPENT) * cells
-
-    def in_runs(curve: Callable[[float], float]) -> Callable[[float], float]:
-        return lambda runs: curve(runs * cells)
-
+    cells = own.grid().score[0]  # [M, K]
     whole = {"whole, default": by_runs(ranker, case, "", max(SPENT)).regret,
              "whole, random": at_random(case, max(SPENT)).regret}  # fmt: skip
-    curves: dict[str, Callable[[float], float]] = {
+    curves: dict[str, Curve] = {
         "halted, default": reading(by_budget(ranker, case, max(SPENT))),
-        "halted, random and successive halving": in_runs(
-            averaged([reading(halving(case, order, total)) for order in drawn])
-        ),
-        "halted, random and Hyperband": in_runs(averaged([reading(hyperband(case, order, total)) for order in drawn])),
+        **halted_at_random(case, max(SPENT), np.full_like(cells, 1 / cells.shape[1])),
     }
     curves |= {name: lambda runs, regret=regret: float(regret[int(runs) - 1]) for name, regret in whole.items()}
     rows = [
@@ -78,18 +71,15 @@ def seconds(data: Path) -> list[dict[str, Any]]:
         case = case_of(tables.peft(data, task), task)
         assert case is not None
         grid = case.own.grid()
-        generator = np.random.default_rng(0)
-        drawn = [generator.permutation(len(case.pipelines)).tolist() for _ in range(DRAWS)]
         clock = np.nan_to_num(np.fmax.accumulate(grid.seconds[0], 1))  # what was not run takes no time
         cost, total = np.diff(clock, axis=1, prepend=0.0), 3600.0 * max(HOURS)
         curves = {
             "halted, default": reading(by_budget(ranker, case, total)),
             "whole, default": reading(by_budget(ranker, case, total, grid.budgets[-1:])),
-            "whole, random": averaged([reading(halving(case, order, total, rungs=1, cost=cost)) for order in drawn]),
-            "halted, random and successive halving": averaged(
-                [reading(halving(case, order, total, cost=cost)) for order in drawn]
+            "whole, random": averaged(
+                [reading(halving(case, order, total, rungs=1, cost=cost)) for order in orders(case)]
             ),
-            "halted, random and Hyperband": averaged([reading(hyperband(case, order, total, cost)) for order in drawn]),
+            **halted_at_random(case, total, cost),
         }
         usual = float(np.median(clock[:, -1])) / 3600
         rows += [
@@ -98,6 +88,22 @@ def seconds(data: Path) -> list[dict[str, Any]]:
             for method, curve in curves.items() for hours in HOURS
         ]  # fmt: skip
     return rows
+
+
+def halted_at_random(case: Case, total: float, cost: Floats) -> dict[str, Curve]:
+    """Regret by what was spent of methods that halt pipelines in random orders; cost [M, K] of each step."""
+    halved = [reading(halving(case, order, total, cost=cost)) for order in orders(case)]
+    bracketed = [reading(hyperband(case, order, total, cost)) for order in orders(case)]
+    return {
+        "halted, random and successive halving": averaged(halved),
+        "halted, random and Hyperband": averaged(bracketed),
+    }
+
+
+def orders(case: Case) -> list[list[int]]:
+    """Random orders of pipelines, always the same."""
+    generator = np.random.default_rng(0)
+    return [generator.permutation(len(case.pipelines)).tolist() for _ in range(DRAWS)]
 
 
 def untimed(runs: RunTable) -> RunTable:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.ranking_peft import DRAWS
 from benchmarks.ranking_unseen import MEAN, RIVALS
 from synthenv.ranking.evaluate import Difference, bootstrap, middle_ranks
 from synthenv.report import sweeps, table
@@ -125,7 +126,8 @@ def ranking_seconds(rows: Sequence[Row]) -> str:
     ]
     return (
         table(["task", "pipelines, usual run", "method", *(f"{at:g} h" for at in hours)], lines)
-        + "\n\nRegret after hours of the benchmark's machine, the other task's runs known; random orders: mean of 50."
+        + "\n\nRegret after hours of the benchmark's machine, the other task's runs known; random orders: mean of "
+        f"{DRAWS}."
     )
 
 

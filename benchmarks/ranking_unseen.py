@@ -23,7 +23,7 @@ from synthenv.ranking.runs import RunTable
 
 FEW, PARTS = 40, 10
 """Up to so many models are held out one at a time, more in so many parts."""
-RIVALS = {"size": "model.parameters", "public": described.PUBLIC}
+RIVALS = {"size": "model.parameters", "public": tables.PUBLIC}
 """Ranking by one feature alone."""
 MEAN = "mean of tasks"
 RESAMPLES = 1000

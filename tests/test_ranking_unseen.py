@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import ranking_models as described
+from benchmarks.ranking_data import PUBLIC
 from benchmarks.ranking_unseen import MEAN, architecture, compared, left_out
 from synthenv.ranking.runs import RunTable
 
@@ -39,7 +40,7 @@ def runs(told, seed=0):
     x = generator.permutation(np.linspace(-2, 2, 24))
     settings = {
         name: {"width": float(x[i]), "model.parameters": float(generator.uniform(1, 9)),
-               **({described.PUBLIC: float(generator.uniform())} if i < 10 else {})}
+               **({PUBLIC: float(generator.uniform())} if i < 10 else {})}
         for i, name in enumerate(names)
     }  # fmt: skip
     score = [told(x), 3 * told(x) + 0.2 * x]
