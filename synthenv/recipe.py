@@ -173,6 +173,9 @@ class StatesStage:
     """Half-width of the observation box over the widened states' far end (their 99.9 % quantile)."""
     updates: int = 300
     """Adam steps on the energy distance between drawn and visited states."""
+    soft: float = 1.0
+    """Factor on best actions before they are cut off at the bounds of a Box: below 1 a policy that switches from bound
+    to bound bends between them, which agents with few or small steps follow further. Choices have nothing between."""
     scale: float = 12.0
     """How sharp rewards are before they are bounded: over visited states, the standard deviation of r(s, a) for
     Discrete actions, and the curvature of the quadratic for a Box."""

@@ -80,6 +80,8 @@ def check(recipe: EnvRecipe, real: RealTask | None = None) -> None:
     teaching = (recipe.greedy.learner,) if recipe.greedy.enabled and recipe.greedy.learner else ()
     for loop in teaching:
         teacher(recipe, real, loop)
+    if not recipe.states.soft > 0:
+        raise ValueError(f"expected states.soft above 0, 1 for the teacher as it is, got {recipe.states.soft}")
     if recipe.inner.enabled and not recipe.inner.loops:
         raise ValueError("inner.loops is empty: name a kind of inner loop, or switch the stage off (enabled: false)")
     taught = recipe.inner.loops if recipe.inner.enabled else ()
@@ -131,6 +133,7 @@ def states_stage(
         spread = states.between(factor, rows, run.generator("graded")) if stage.graded else factor
         u = states.widened(synthetic, seen["observation"], spread)
         reward = states.rewrite(part(params, "reward"), old, synthetic)
+        reward = synthetic.payoff.soften(reward, stage.soft)
         reward = synthetic.payoff.standard(reward, u[None], stage.scale, recipe.activation)
         start, distance = states.fit_start(synthetic, part(params, "start"), u, stage.updates, run.generator("fit"))
         shape = {"noise.reward": stage.noise, "height.reward": stage.height}

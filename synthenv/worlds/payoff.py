@@ -36,6 +36,9 @@ class Payoff(Protocol):
     def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
         """The network with the same best actions, its losses over states u [1, M, O] as steep as `scale` says."""
 
+    def soften(self, reward: Tree, factor: float) -> Tree:
+        """The network with best actions that go from one to the other more gradually, if factor is below 1."""
+
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Uniform actions for episodes (P, N): [P, N] or [P, N, A]."""
 
@@ -89,6 +92,10 @@ class Choices:
         centred = {**reward, **{name: reward[name] - reward[name].mean(-1, keepdim=True) for name in names}}
         factor = scale / mlp(centred, u, activation).std().clamp(min=1e-6)
         return {**centred, **{name: centred[name] * factor for name in names}}
+
+    def soften(self, reward: Tree, factor: float) -> Tree:
+        """The same network: choices have nothing in between."""
+        return reward
 
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
         """int64 [P, N]."""
@@ -155,6 +162,14 @@ class Vertex:
         last = len(reward) // 2 - 1
         weight, bias = reward[f"w{last}"].clone(), reward[f"b{last}"].clone()
         weight[..., self.size :], bias[..., self.size :] = 0, math.log(scale)
+        return {**reward, f"w{last}": weight, f"b{last}": bias}
+
+    def soften(self, reward: Tree, factor: float) -> Tree:
+        """The vertex times `factor` before it is clipped to the box: what switches from bound to bound then bends."""
+        last = len(reward) // 2 - 1
+        weight, bias = reward[f"w{last}"].clone(), reward[f"b{last}"].clone()
+        weight[..., : self.size] *= factor
+        bias[..., : self.size] *= factor
         return {**reward, f"w{last}": weight, f"b{last}": bias}
 
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -210,6 +210,21 @@ def test_dimensions_are_widened_to_the_floor(case, form, tmp_path, monkeypatch):
     assert (share[:, :2].std(0) > 0.1).all()
 
 
+def test_a_soft_teacher_is_the_same_one_that_pushes_less(case, tmp_path):
+    """The vertex is so much nearer to the middle of the box in every state; choices, and all else, stay as they are."""
+    stages = {share: StatesStage(episodes=4, updates=2, soft=share) for share in (0.5, 1.0)}
+    soft, plain = (
+        made(without(case, "greedy", "dynamics", "inner", states=stage), tmp_path / f"{share}")
+        for share, stage in stages.items()
+    )
+    choices = case[1] == "CartPole-v1"
+    assert different(plain.weights, soft.weights) == (set() if choices else {"reward"})
+    names = [name for name in plain.weights if not torch.equal(plain.weights[name], soft.weights[name])]
+    assert names == [] if choices else sorted(names) == ["reward.b1", "reward.w1"]
+    for name in names:
+        torch.testing.assert_close(soft.weights[name][..., 0], 0.5 * plain.weights[name][..., 0])
+
+
 def test_dynamics_do_not_need_widened_states(tmp_path):
     """Without stage 2 they are learned in the first box, whose edge a greedy policy may leave."""
     found = made(without(MDP, "states", "inner"), tmp_path)
@@ -256,6 +271,7 @@ BAD = {
     "setting": (Inner("ppo", settings={"lenght": 3}), "did you mean 'length'"),
     "hyperparameter": (Inner("ppo", draws={"ratte": (1.0,)}), "did you mean 'rate'"),
     "no-values": (Inner("ppo", draws={"rate": ()}), "rate"),
+    "soft": (replace(GOOD, states=StatesStage(soft=-0.2)), "states.soft above 0, 1 for the teacher as it is, got -0.2"),
     "no-loops": (replace(GOOD, inner=replace(GOOD.inner, loops=())), "loop"),
 }
 

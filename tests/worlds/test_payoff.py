@@ -144,6 +144,25 @@ def test_a_standard_network_prefers_what_it_preferred(space, scale, activation):
     torch.testing.assert_close(now, was * (now.mean() / was.mean()), rtol=0.02, atol=1e-3 * scale)
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.25])
+def test_a_softened_network_pushes_less_in_the_same_direction(space, factor):
+    payoff = payoff_of(space)
+    reward = init_uniform(seeded(1), 1, (4, 16, payoff.outputs))
+    before = {name: leaf.clone() for name, leaf in reward.items()}
+    u = 2 * torch.rand((1, 500, 4), generator=seeded()) - 1
+    soft = payoff.soften(reward, factor)
+    assert all(torch.equal(reward[name], leaf) for name, leaf in before.items()), "written to"
+    old, new = (mlp(tree, u, "tanh") for tree in (reward, soft))
+    if isinstance(space, spaces.Discrete):
+        assert torch.equal(new, old)
+        return
+    size = payoff.size
+    torch.testing.assert_close(new[..., :size], factor * old[..., :size])
+    assert torch.equal(new[..., size:], old[..., size:]), "losses are as steep as they were"
+    push = payoff.unit(payoff.best(old)).abs() - payoff.unit(payoff.best(new)).abs()
+    assert (push.abs() < 1e-6).all() if factor == 1 else (push > -1e-6).all() & (push > 0.1).any()
+
+
 def test_rewards_that_pay_all_choices_alike_do_not_explode():
     payoff = payoff_of(spaces.Discrete(2))
     reward = {name: torch.zeros_like(leaf) for name, leaf in init_uniform(seeded(), 1, (4, 8, 2)).items()}
