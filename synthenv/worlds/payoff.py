@@ -61,6 +61,12 @@ def payoff_of(action: spaces.Space) -> Payoff:  # type: ignore[type-arg]
     )
 
 
+def _last_layer(net: Tree) -> tuple[str, str]:
+    """Names of the weight [P, H, K] and the bias [P, 1, K] of a network's last layer."""
+    last = len(net) // 2 - 1
+    return f"w{last}", f"b{last}"
+
+
 def _takes(action: spaces.Box) -> bool:
     """Whether a Box is one row of bounded numbers, each with some room."""
     return len(action.shape) == 1 and action.is_bounded() and bool((action.high > action.low).all())
@@ -87,8 +93,7 @@ class Choices:
     def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
         """Rewards of mean 0 over actions in every state u [1, M, O]: what does not depend on the action is noise to a
         learner."""
-        last = len(reward) // 2 - 1
-        names = (f"w{last}", f"b{last}")
+        names = _last_layer(reward)
         centred = {**reward, **{name: reward[name] - reward[name].mean(-1, keepdim=True) for name in names}}
         factor = scale / mlp(centred, u, activation).std().clamp(min=1e-6)
         return {**centred, **{name: centred[name] * factor for name in names}}
@@ -159,18 +164,16 @@ class Vertex:
 
     def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
         """The same curvature `scale` in every state u [1, M, O] and dimension."""
-        last = len(reward) // 2 - 1
-        weight, bias = reward[f"w{last}"].clone(), reward[f"b{last}"].clone()
+        names = _last_layer(reward)
+        weight, bias = (reward[name].clone() for name in names)
         weight[..., self.size :], bias[..., self.size :] = 0, math.log(scale)
-        return {**reward, f"w{last}": weight, f"b{last}": bias}
+        return {**reward, **dict(zip(names, (weight, bias), strict=True))}
 
     def soften(self, reward: Tree, factor: float) -> Tree:
         """The vertex times `factor` before it is clipped to the box: what switches from bound to bound then bends."""
-        last = len(reward) // 2 - 1
-        weight, bias = reward[f"w{last}"].clone(), reward[f"b{last}"].clone()
-        weight[..., : self.size] *= factor
-        bias[..., : self.size] *= factor
-        return {**reward, f"w{last}": weight, f"b{last}": bias}
+        share = reward["b0"].new_ones(self.outputs)
+        share[: self.size] = factor
+        return {**reward, **{name: reward[name] * share for name in _last_layer(reward)}}
 
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
         """float [P, N, A]."""
