@@ -144,8 +144,8 @@ class GreedyStage:
     slips: float = 0.1
     """Share of real actions replaced by random ones, so that what wins recovers from an imperfect agent."""
     learner: Inner | None = None
-    """Train this in the real task instead of evolving, and take its actor for the reward network: ppo or a2c, where
-    actions are Discrete."""
+    """Train this in the real task instead of evolving, and take its actor for the reward network: ppo, a2c or sac where
+    actions are Discrete, sac, td3 or ddpg in a Box."""
     agents: int = 2
     """How many of them to train; the best is taken."""
     trials: int = 500

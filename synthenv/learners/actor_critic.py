@@ -98,6 +98,10 @@ class ActorCritic:
         """The critic: [P, N, O] -> [P, N]."""
         return mlp(part(networks, "critic"), observation, self.activation)[..., 0]
 
+    def actor(self, agent: Agent) -> Tree:
+        """The actor's network, leaves [P, ...]: logits of choices, or means of a Gaussian over actions [..., A]."""
+        return part(unravel(agent["flat"], self.shapes), "actor")
+
     def log_probability(self, networks: Tree, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Of actions [P, M] or [P, M, A] at observations [P, M, O], and the policy's entropy there; both [P, M]."""
         return self.policy.log_probability(part(networks, "policy"), self.head(networks, observation), action)

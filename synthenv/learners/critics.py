@@ -104,7 +104,11 @@ class Guided(Replaying):
 
     def head(self, agent: Agent, observation: Tensor) -> Tensor:
         """The actor's outputs: [P, N, O] -> [P, N, heads]."""
-        return nets.mlp(unravel(agent["flat"], nets.layout(self.actor_sizes)), observation, self.activation)
+        return nets.mlp(self.actor(agent), observation, self.activation)
+
+    def actor(self, agent: Agent) -> Tree:
+        """The actor's network, leaves [P, ...], whose first A outputs are logits or unit actions before their tanh."""
+        return unravel(agent["flat"], nets.layout(self.actor_sizes))
 
     def scaled(self, unit: Tensor) -> Tensor:
         """Box actions of unit ones, [..., A]."""

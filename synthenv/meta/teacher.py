@@ -1,8 +1,8 @@
 """Stage 1, the other way: a learner trained in the real task, whose actor becomes the reward network.
 
-What a policy-gradient learner prefers it says in numbers, the logits of its actions. Taken for rewards they have the
-same best actions. Where rewards are frequent this goes further than evolution does in the same time, for it learns from
-every step and its networks may be deeper.
+What an actor prefers it says in numbers, logits of choices or the action itself. Taken for rewards they have the same
+best actions. Where rewards are frequent this goes further than evolution does in the same time, for it learns from
+every step and its networks may be deeper; and learners with a memory spend a hundredth of the real steps.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from gymnasium import spaces
 
 from synthenv import learners, worlds
 from synthenv.learners.a2c import A2C
+from synthenv.learners.ddpg import DDPG
 from synthenv.learners.ppo import PPO
+from synthenv.learners.sac import SAC
+from synthenv.learners.td3 import TD3
 from synthenv.meta import states
 from synthenv.meta.inner import drawn
 from synthenv.recipe import EnvRecipe, Inner
-from synthenv.tree import Tree, part, take, unravel
+from synthenv.tree import Tree, take
 from synthenv.worlds import RealTask
 from synthenv.worlds.bandit import SyntheticBandit
 
 
-def teacher(recipe: EnvRecipe, real: RealTask, loop: Inner) -> PPO | A2C:
+def teacher(recipe: EnvRecipe, real: RealTask, loop: Inner) -> PPO | A2C | SAC | TD3 | DDPG:
     """A learner whose actor is shaped as the reward network; raises ValueError for one that has no such actor."""
     if given := {"hidden", "activation"} & loop.settings.keys():
         raise ValueError(
@@ -32,12 +35,14 @@ def teacher(recipe: EnvRecipe, real: RealTask, loop: Inner) -> PPO | A2C:
         )
     shape = {"hidden": recipe.layers or (recipe.hidden,), "activation": recipe.activation}
     learner = learners.named(loop.algorithm, real.spaces, **loop.settings, **shape)
-    if not (isinstance(learner, PPO | A2C) and isinstance(real.spaces.action, spaces.Discrete)):
-        raise ValueError(
-            f"expected greedy.learner to be ppo or a2c in a task with Discrete actions, got {loop.algorithm} in "
-            f"{recipe.target}; leave it out, and the reward network is evolved"
-        )
-    return learner
+    if isinstance(learner, SAC | TD3 | DDPG):
+        return learner
+    if isinstance(learner, PPO | A2C) and isinstance(real.spaces.action, spaces.Discrete):
+        return learner
+    raise ValueError(
+        "expected greedy.learner to be ppo, a2c or sac where actions are Discrete, and sac, td3 or ddpg in a Box, got "
+        f"{loop.algorithm} in {recipe.target}; leave it out, and the reward network is evolved"
+    )
 
 
 def trained(
@@ -52,10 +57,10 @@ def trained(
     returns, tried = learners.score(learner, agents, real, generator, stage.trials, real.horizon, recipe.paired)
     worth = returns.mean(1)  # [R]
     best = take(agents, int(worth.argmax()))
-    actor = part(unravel(best["flat"], learner.shapes), "actor")
+    reward = synthetic.payoff.adopt(learner.actor(best))
     nowhere, as_is = torch.zeros_like(synthetic.centre), torch.ones_like(synthetic.reach)
     plain = worlds.synthetic(recipe, real.spaces.action, nowhere, as_is)
     whole = learner.envs * learner.length
     spent = stage.agents * whole * -(-loop.steps // whole)  # rounded up to whole updates
     facts = {"returns": [round(mean, 2) for mean in worth.tolist()]}
-    return states.rewrite(actor, plain, synthetic), facts, spent + tried
+    return states.rewrite(reward, plain, synthetic), facts, spent + tried

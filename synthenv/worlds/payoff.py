@@ -39,6 +39,10 @@ class Payoff(Protocol):
     def soften(self, reward: Tree, factor: float) -> Tree:
         """The network with best actions that go from one to the other more gradually, if factor is below 1."""
 
+    def adopt(self, actor: Tree) -> Tree:
+        """The reward network with the best actions of an actor, whose outputs are logits, or begin with unit actions
+        before they are squashed."""
+
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Uniform actions for episodes (P, N): [P, N] or [P, N, A]."""
 
@@ -101,6 +105,10 @@ class Choices:
     def soften(self, reward: Tree, factor: float) -> Tree:
         """The same network: choices have nothing in between."""
         return reward
+
+    def adopt(self, actor: Tree) -> Tree:
+        """The same network: the highest logit is the highest reward."""
+        return actor
 
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
         """int64 [P, N]."""
@@ -174,6 +182,11 @@ class Vertex:
         share = reward["b0"].new_ones(self.outputs)
         share[: self.size] = factor
         return {**reward, **{name: reward[name] * share for name in _last_layer(reward)}}
+
+    def adopt(self, actor: Tree) -> Tree:
+        """Clipped where the actor squashes, and of curvature 1."""
+        vertex = {name: actor[name][..., : self.size] / self.STEEP for name in _last_layer(actor)}
+        return {**actor, **{name: torch.cat((leaf, torch.zeros_like(leaf)), -1) for name, leaf in vertex.items()}}
 
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
         """float [P, N, A]."""

@@ -24,16 +24,22 @@ def made(recipe, folder, **options):
     return evolve(recipe, folder / "env", run_folder=folder / "run", workers=1, progress=False, **options)
 
 
-def test_the_reward_network_chooses_what_the_best_agent_does(monkeypatch):
-    """The agents differ; the actor taken is that of the highest return, in the coordinates of the synthetic world."""
-    kept = []
+@pytest.fixture
+def kept(monkeypatch):
+    """The learner and its agents whenever some are scored."""
+    found = []
     score = learners.score
 
     def watched(learner, agents, *rest):
-        kept.append((learner, agents))
+        found.append((learner, agents))
         return score(learner, agents, *rest)
 
     monkeypatch.setattr(learners, "score", watched)
+    return found
+
+
+def test_the_reward_network_chooses_what_the_best_agent_does(kept):
+    """The agents differ; the actor taken is that of the highest return, in the coordinates of the synthetic world."""
     reward, facts, _ = trained(RECIPE, toys.CARTPOLE, WORLD, LOOP, generator(1))
     ((learner, agents),) = kept
     assert [reward[name].shape[-1] for name in ("w0", "w1", "w2")] == [16, 12, 2]
@@ -44,6 +50,23 @@ def test_the_reward_network_chooses_what_the_best_agent_does(monkeypatch):
     agree = [(own == each).float().mean().item() for each in choices]
     assert agree[best] > 0.99
     assert all(share < 0.99 for which, share in enumerate(agree) if which != best)
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "td3", "ddpg"])
+def test_it_steers_as_the_best_agent_does(kept, algorithm):
+    """The vertex is the unit action before it is squashed, cut off at the bounds."""
+    loop = Inner(algorithm, 200, {"batch": 16}, {"rate": (1e-3,)})
+    recipe = toys.recipe(target="Pendulum-v1", greedy=GreedyStage(learner=loop, agents=2, trials=1), layers=(16, 12))
+    world = toys.world(target="Pendulum-v1", layers=(16, 12))
+    reward, facts, spent = trained(recipe, toys.PENDULUM, world, loop, generator(1))
+    ((learner, agents),) = kept
+    assert spent == 2 * (200 + 200), "steps and one trial of each agent"
+    seen = world.centre + world.reach * (2 * torch.rand(1, 500, 3) - 1)
+    own = world.best_action({f"reward.{name}": leaf for name, leaf in reward.items()}, seen)[0]
+    best = max(range(2), key=lambda which: facts["returns"][which])
+    squashed = learner.best(agents, seen.expand(2, -1, -1))[best] / 2
+    assert squashed.std() > 0.01
+    torch.testing.assert_close(own, 2 * squashed.double().atanh().clamp(-1, 1).float(), atol=1e-3, rtol=0)
 
 
 def test_the_price_is_every_agents_steps_and_trials():
@@ -78,7 +101,7 @@ def test_switched_off_there_is_no_teacher(tmp_path):
         (
             "CartPole-v1",
             Inner("dqn"),
-            "expected greedy.learner to be ppo or a2c in a task with Discrete actions, got dqn",
+            "expected greedy.learner to be ppo, a2c or sac where actions are Discrete.*got dqn",
         ),
         ("Pendulum-v1", Inner("ppo"), "got ppo in Pendulum-v1; leave it out"),
         ("CartPole-v1", Inner("ppo", settings={"activation": "relu"}), "expected no activation.*layers and activation"),

@@ -237,3 +237,26 @@ def test_other_spaces_are_refused_with_what_to_do(space):
     with pytest.raises(ValueError, match=r"expected Discrete actions, or a bounded Box.*got .*RescaleAction") as said:
         payoff_of(space)
     assert str(space) in str(said.value)
+
+
+def test_an_adopted_actor_is_followed(box):
+    """Where it would go before it squashes, cut off at the bounds; of what it says besides nothing is kept."""
+    payoff, size = payoff_of(box), len(box.low)
+    for extra in (0, size):  # TD3's actor, and SAC's, which gives deviations as well
+        actor = init_uniform(seeded(2), POPULATION, (4, 6, size + extra))
+        actor["w1"] *= 5
+        u = torch.randn((POPULATION, N, 4), generator=seeded(3))
+        wish = mlp(actor, u)[..., :size]
+        middle, half = (torch.as_tensor(side) for side in ((box.high + box.low) / 2, (box.high - box.low) / 2))
+        assert (wish.abs() > 1).any()
+        assert (wish.abs() < 1).any()
+        outputs = mlp(payoff.adopt(actor), u)
+        torch.testing.assert_close(payoff.best(outputs), middle + half * wish.clamp(-1, 1))
+        assert not outputs[..., size:].any(), "curvature 1"
+
+
+def test_adopted_logits_are_rewards():
+    payoff = payoff_of(SPACES["choices"])
+    actor = init_uniform(seeded(2), POPULATION, (4, 6, 4))
+    u = torch.randn((POPULATION, N, 4), generator=seeded(3))
+    assert torch.equal(payoff.best(mlp(payoff.adopt(actor), u)), mlp(actor, u).argmax(-1))
