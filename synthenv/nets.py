@@ -100,6 +100,12 @@ def mlp(params: Mapping[str, Tensor], x: Tensor, activation: str = "tanh") -> Te
     return x
 
 
+def last_layer(net: Tree) -> tuple[str, str]:
+    """Names of the weight [P, H, K] and the bias [P, 1, K] of a network's last layer."""
+    last = len(net) // 2 - 1
+    return f"w{last}", f"b{last}"
+
+
 def layout(sizes: Sequence[int]) -> Shapes:
     """Shapes of the leaves of a network with these layer sizes, in the order that they are flattened in."""
     layers = list(enumerate(pairwise(sizes)))

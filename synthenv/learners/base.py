@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from gymnasium import Space, spaces
@@ -63,6 +63,14 @@ class Learner(Acting, Protocol):
 
     def update(self, agent: Agent, steps: Steps, generator: torch.Generator) -> Agent:
         """Learn from new experience, leaves [P, T, N, ...]. Replay memory may be written in place."""
+
+
+@runtime_checkable
+class Instructive(Learner, Protocol):
+    """A learner whose policy is one network, which can be handed on."""
+
+    def actor(self, agent: Agent) -> Tree:
+        """That network, leaves [P, ...]: what it says first are logits of choices, or actions of a Box."""
 
 
 def accepts(learner: Acting | type[Acting], action: Space[Any]) -> bool:

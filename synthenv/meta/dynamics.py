@@ -78,7 +78,7 @@ def calibrated(transition: Tree, synthetic: SyntheticMDP, seen: Tree) -> Tree:
     ends = int(seen["terminated"].sum())
     if ends == 0:
         return transition
-    last = f"b{len(transition) // 2 - 1}"
+    _, last = nets.last_layer(transition)
     bias = transition[last].clone()  # [1, 1, K * (O + 1)]
     bias.unflatten(-1, (-1, synthetic.observation_size + 1))[..., -1] -= end.flatten().topk(ends).values[-1]
     return {**transition, last: bias}

@@ -2,7 +2,7 @@
 
 What an actor prefers it says in numbers, logits of choices or the action itself. Taken for rewards they have the same
 best actions. Where rewards are frequent this goes further than evolution does in the same time, for it learns from
-every step and its networks may be deeper; and learners with a memory spend a hundredth of the real steps.
+every step and its networks may be deeper; and learners with a memory spend far fewer real steps.
 """
 
 from __future__ import annotations
@@ -13,11 +13,8 @@ import torch
 from gymnasium import spaces
 
 from synthenv import learners, worlds
-from synthenv.learners.a2c import A2C
-from synthenv.learners.ddpg import DDPG
-from synthenv.learners.ppo import PPO
-from synthenv.learners.sac import SAC
-from synthenv.learners.td3 import TD3
+from synthenv.learners.actor_critic import ActorCritic
+from synthenv.learners.base import Instructive
 from synthenv.meta import states
 from synthenv.meta.inner import drawn
 from synthenv.recipe import EnvRecipe, Inner
@@ -26,7 +23,7 @@ from synthenv.worlds import RealTask
 from synthenv.worlds.bandit import SyntheticBandit
 
 
-def teacher(recipe: EnvRecipe, real: RealTask, loop: Inner) -> PPO | A2C | SAC | TD3 | DDPG:
+def teacher(recipe: EnvRecipe, real: RealTask, loop: Inner) -> Instructive:
     """A learner whose actor is shaped as the reward network; raises ValueError for one that has no such actor."""
     if given := {"hidden", "activation"} & loop.settings.keys():
         raise ValueError(
@@ -35,14 +32,13 @@ def teacher(recipe: EnvRecipe, real: RealTask, loop: Inner) -> PPO | A2C | SAC |
         )
     shape = {"hidden": recipe.layers or (recipe.hidden,), "activation": recipe.activation}
     learner = learners.named(loop.algorithm, real.spaces, **loop.settings, **shape)
-    if isinstance(learner, SAC | TD3 | DDPG):
-        return learner
-    if isinstance(learner, PPO | A2C) and isinstance(real.spaces.action, spaces.Discrete):
-        return learner
-    raise ValueError(
-        "expected greedy.learner to be ppo, a2c or sac where actions are Discrete, and sac, td3 or ddpg in a Box, got "
-        f"{loop.algorithm} in {recipe.target}; leave it out, and the reward network is evolved"
-    )
+    unbounded = isinstance(learner, ActorCritic) and isinstance(real.spaces.action, spaces.Box)
+    if unbounded or not isinstance(learner, Instructive):
+        raise ValueError(
+            "expected greedy.learner to be ppo, a2c or sac where actions are Discrete, and sac, td3 or ddpg in a Box, "
+            f"got {loop.algorithm} in {recipe.target}; leave it out, and the reward network is evolved"
+        )
+    return learner
 
 
 def trained(

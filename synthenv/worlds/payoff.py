@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from synthenv.nets import mlp
+from synthenv.nets import last_layer, mlp
 from synthenv.tree import Tree
 
 
@@ -65,12 +65,6 @@ def payoff_of(action: spaces.Space) -> Payoff:  # type: ignore[type-arg]
     )
 
 
-def _last_layer(net: Tree) -> tuple[str, str]:
-    """Names of the weight [P, H, K] and the bias [P, 1, K] of a network's last layer."""
-    last = len(net) // 2 - 1
-    return f"w{last}", f"b{last}"
-
-
 def _takes(action: spaces.Box) -> bool:
     """Whether a Box is one row of bounded numbers, each with some room."""
     return len(action.shape) == 1 and action.is_bounded() and bool((action.high > action.low).all())
@@ -97,7 +91,7 @@ class Choices:
     def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
         """Rewards of mean 0 over actions in every state u [1, M, O]: what does not depend on the action is noise to a
         learner."""
-        names = _last_layer(reward)
+        names = last_layer(reward)
         centred = {**reward, **{name: reward[name] - reward[name].mean(-1, keepdim=True) for name in names}}
         factor = scale / mlp(centred, u, activation).std().clamp(min=1e-6)
         return {**centred, **{name: centred[name] * factor for name in names}}
@@ -172,7 +166,7 @@ class Vertex:
 
     def standard(self, reward: Tree, u: Tensor, scale: float, activation: str) -> Tree:
         """The same curvature `scale` in every state u [1, M, O] and dimension."""
-        names = _last_layer(reward)
+        names = last_layer(reward)
         weight, bias = (reward[name].clone() for name in names)
         weight[..., self.size :], bias[..., self.size :] = 0, math.log(scale)
         return {**reward, **dict(zip(names, (weight, bias), strict=True))}
@@ -181,11 +175,11 @@ class Vertex:
         """The vertex times `factor` before it is clipped to the box: what switches from bound to bound then bends."""
         share = reward["b0"].new_ones(self.outputs)
         share[: self.size] = factor
-        return {**reward, **{name: reward[name] * share for name in _last_layer(reward)}}
+        return {**reward, **{name: reward[name] * share for name in last_layer(reward)}}
 
     def adopt(self, actor: Tree) -> Tree:
         """Clipped where the actor squashes, and of curvature 1."""
-        vertex = {name: actor[name][..., : self.size] / self.STEEP for name in _last_layer(actor)}
+        vertex = {name: actor[name][..., : self.size] / self.STEEP for name in last_layer(actor)}
         return {**actor, **{name: torch.cat((leaf, torch.zeros_like(leaf)), -1) for name, leaf in vertex.items()}}
 
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -61,7 +61,7 @@ def test_it_steers_as_the_best_agent_does(kept, algorithm):
     reward, facts, spent = trained(recipe, toys.PENDULUM, world, loop, generator(1))
     ((learner, agents),) = kept
     assert spent == 2 * (200 + 200), "steps and one trial of each agent"
-    seen = world.centre + world.reach * (2 * torch.rand(1, 500, 3) - 1)
+    seen = world.centre + world.reach * (2 * torch.rand(1, 500, 3, generator=generator(2)) - 1)
     own = world.best_action({f"reward.{name}": leaf for name, leaf in reward.items()}, seen)[0]
     best = max(range(2), key=lambda which: facts["returns"][which])
     squashed = learner.best(agents, seen.expand(2, -1, -1))[best] / 2
