@@ -18,7 +18,7 @@ from torch.nn import functional
 
 
 class Memory(NamedTuple):
-    """What queries read of a context: keys and values of every layer, each [B, J, C, W / J]."""
+    """What queries read of a context: keys, sharpened, and values of every layer, each [B, J, C, W / J]."""
 
     keys: list[Tensor]
     values: list[Tensor]
@@ -39,14 +39,13 @@ class Layer(nn.Module):
         self.sharpness = nn.Parameter(torch.full((heads, 1, 1), 0.2))
 
     def remember(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values [B, J, C, W / J] of context rows [B, C, W]."""
+        """Sharpened keys and values [B, J, C, W / J] of context rows [B, C, W]."""
         keys, values = self.tell(self.before(rows)).chunk(2, -1)
-        return self._split(keys), self._split(values)
+        return self._split(keys) * (1 + self.sharpness * math.log(keys.shape[1])), self._split(values)
 
     def forward(self, rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Rows [B, N, W] after reading keys and values [B, J, C, W / J] and thinking it over."""
         asked = self._split(self.ask(self.before(rows)))
-        asked = asked * (1 + self.sharpness * math.log(keys.shape[2]))
         read = functional.scaled_dot_product_attention(asked, keys, values)
         rows = rows + self.join(read.transpose(1, 2).flatten(2))
         thought: Tensor = self.think(self.between(rows))

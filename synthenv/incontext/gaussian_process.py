@@ -72,19 +72,47 @@ class Kernel(NamedTuple):
 
     def __call__(self, x: Tensor, z: Tensor) -> Tensor:
         """Covariances [G, N, M] of rows x [G, N, D] and z [G, M, D], noise left out."""
-        smooth = self.alike(x, z).mul_(self.smooth.exp()[..., None])
-        return smooth.baddbmm_(self.linear.exp()[..., None] * x, z.mT).add_(1)
+        return self.beside(z)(x)
 
     def variance(self, x: Tensor) -> Tensor:
         """Prior variance [G, N] of rows x [G, N, D], noise left out."""
         return 1 + self.linear.exp() * x.square().sum(-1) + self.smooth.exp()
 
-    def alike(self, x: Tensor, z: Tensor) -> Tensor:
-        """The smooth part's correlations [G, N, M]."""
+    def beside(self, z: Tensor) -> Beside:
+        """What covariances with rows z [G, M, D] take, whatever the others are."""
         scale = (-self.lengths).exp()[:, None]
-        x, z = x * scale, z * scale
-        square = torch.baddbmm(x.square().sum(-1)[..., None] + z.square().sum(-1)[:, None], x, z.mT, alpha=-2)
-        return square.clamp_(min=0).mul_(-0.5).exp_()
+        short, most = (z * scale).mT.contiguous(), self.smooth[..., None]
+        sloped = (self.linear.exp()[..., None] * z).mT.contiguous()
+        return Beside(scale, short, most - short.square().sum(1, keepdim=True) / 2, most, sloped)
+
+
+class Beside(NamedTuple):
+    """Rows z [G, M, D] laid out for covariances with other rows; see `Kernel.beside`."""
+
+    scale: Tensor
+    """[G, 1, D], inverse length scales."""
+    short: Tensor
+    """[G, D, M], z in length scales."""
+    near: Tensor
+    """[G, 1, M], logarithm of the smooth part's covariance with the origin."""
+    most: Tensor
+    """[G, 1, 1], logarithm of its variance, which rounding must not exceed."""
+    sloped: Tensor
+    """[G, D, M], z times the linear part's variance."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Covariances [G, N, M] of rows x [G, N, D], noise left out."""
+        return self.smooth(x).baddbmm_(x, self.sloped).add_(1)
+
+    def smooth(self, x: Tensor) -> Tensor:
+        """The smooth part of the covariances [G, N, M] of rows x [G, N, D]."""
+        x = x * self.scale
+        exponent = torch.baddbmm(self.near - x.square().sum(-1, keepdim=True) / 2, x, self.short)
+        return exponent.clamp_(max=self.most).exp_()
+
+    def pick(self, some: Tensor) -> Beside:
+        """Those of some processes, by bool [G]."""
+        return Beside(*(leaf[some] for leaf in self))
 
 
 class Prior(NamedTuple):
@@ -121,12 +149,11 @@ class Part(NamedTuple):
     of: Tensor
     """[G] int64, which of all they are."""
     kernel: Kernel
-    anchors: Tensor
-    """[G, M, D]"""
-    weights: Tensor
-    """[G, M, 1], of the covariances with the anchors, for the mean."""
+    anchors: Beside
+    """M rows that others are compared with."""
     told: Tensor
-    """[G, M, M]: what the context takes from the variance at x is |told k(x)|^2."""
+    """[G, M, M + 1] from covariances k(x) with the anchors to the mean, which comes last; the squares of the others are
+    what the context takes from the variance."""
     residual: Tensor
     """[G, C] leave-one-out errors."""
     apart: Tensor
@@ -134,14 +161,14 @@ class Part(NamedTuple):
 
     def predict(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [G, Q] at rows [G, Q, D]."""
-        common = self.kernel(rows, self.anchors)  # [G, Q, M]
-        left = self.kernel.variance(rows) - torch.bmm(common, self.told.mT).square().sum(-1)
-        return (common @ self.weights)[..., 0], (left.clamp_(min=0) + self.kernel.noise.exp() + JITTER).sqrt()
+        found = self.anchors(rows) @ self.told  # [G, Q, M + 1]
+        left = self.kernel.variance(rows) - found[..., :-1].square().sum(-1)
+        return found[..., -1], (left.clamp_(min=0) + self.kernel.noise.exp() + JITTER).sqrt()
 
     def pick(self, some: Tensor) -> Part:
         """Some [G] bool of them."""
-        of, kernel, *rest = self
-        return Part(of[some], kernel.pick(some), *(leaf[some] for leaf in rest))
+        of, kernel, anchors, *rest = self
+        return Part(of[some], kernel.pick(some), anchors.pick(some), *(leaf[some] for leaf in rest))
 
 
 class GaussianProcess(NamedTuple):
@@ -224,10 +251,11 @@ def fit(of: Tensor, rows: Tensor, targets: Tensor, kernel: Kernel, most: int, no
     noisier: hyperparameters are those of fewer rows, so that the noise may be larger than they say.
     """
     anchors = rows[:, spread_over(rows.shape[1], most)]
-    own = kernel(anchors, anchors)
+    beside = kernel.beside(anchors)
+    own = beside(anchors)
     own.diagonal(dim1=1, dim2=2).add_(JITTER * kernel.variance(anchors).mean(1, keepdim=True))
     factor = inverse_root(own)
-    phi = factor @ kernel(anchors, rows)  # [G, M, C]
+    phi = factor @ beside(rows).mT  # [G, M, C]
     gram, drawn = phi @ phi.mT, phi @ targets
     if noisier:
         kernel = kernel._replace(noise=noise(kernel.noise, gram, drawn, targets))
@@ -237,8 +265,8 @@ def fit(of: Tensor, rows: Tensor, targets: Tensor, kernel: Kernel, most: int, no
     error = targets - seen.mT @ (seen @ targets)
     residual = error / (1 - seen.square().sum(1)[..., None]).clamp(min=1e-9)
     weights = factor.mT @ (half.mT @ (half @ drawn)) / level
-    told = root(unit_added(-half.mT @ half), 1e-8).mT @ factor
-    return Part(of, kernel, anchors, weights, told, residual[..., 0], left_out(error, seen)[..., 0])
+    told = torch.cat((factor.mT @ root(unit_added(-half.mT @ half), 1e-8), weights), -1)
+    return Part(of, kernel, beside, told, residual[..., 0], left_out(error, seen)[..., 0])
 
 
 def noise(least: Tensor, gram: Tensor, drawn: Tensor, targets: Tensor) -> Tensor:
@@ -309,7 +337,7 @@ def _slope(kernel: Kernel, x: Tensor, y: Tensor) -> Tensor:
     """Gradient [G, D + 3] of the log marginal likelihood in the logarithms of the hyperparameters."""
     inner = x @ x.mT
     linear, noise = kernel.linear.exp()[..., None] * inner, kernel.noise.exp()[..., None]
-    smooth = kernel.smooth.exp()[..., None] * kernel.alike(x, x)
+    smooth = kernel.beside(x).smooth(x)
     total = 1 + linear + smooth
     total.diagonal(dim1=1, dim2=2).add_(noise[..., 0] + JITTER * kernel.variance(x).mean(1, keepdim=True))
     inverse = torch.cholesky_inverse(root(total))

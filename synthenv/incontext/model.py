@@ -75,6 +75,12 @@ class Known(NamedTuple):
     """[B, 1, Y, H], what is known of an output whatever the query."""
     base: Tensor
     """[B, 1, Y, E + 1], logits of trust by records alone."""
+    doubts: Tensor
+    """[B, 1, Y, E + 1], variances of those whose doubt is the same everywhere; 0 of the Gaussian process."""
+    asked: Tensor
+    """[Y * F, W], from what experts say of a query to its token."""
+    whisper: Tensor
+    """[W, Y * OWN], from its token to each output."""
 
 
 class Guess(NamedTuple):
@@ -101,15 +107,9 @@ class Slotted(nn.Module):
         bound = (features * OUTPUTS) ** -0.5
         self.weight = nn.Parameter(torch.empty(OUTPUTS, features, width).uniform_(-bound, bound))
 
-    def gather(self, x: Tensor, kept: Tensor) -> Tensor:
-        """[B, N, Y, F] -> [B, N, W], slots `kept` [Y]."""
-        gathered: Tensor = x.flatten(2) @ self.weight[kept].flatten(0, 1)
-        return gathered
-
-    def scatter(self, x: Tensor, kept: Tensor) -> Tensor:
-        """[B, N, W] -> [B, N, Y, F]."""
-        scattered: Tensor = (x @ self.weight[kept].flatten(0, 1).mT).unflatten(-1, (len(kept), -1))
-        return scattered
+    def of(self, kept: Tensor) -> Tensor:
+        """The map of slots `kept` [Y], from [..., Y * F] to [..., W] by a product: [Y * F, W]."""
+        return self.weight[kept].flatten(0, 1)
 
 
 class Network(nn.Module):
@@ -145,13 +145,17 @@ class Network(nn.Module):
         size = torch.full_like(doubt[:, :1], math.log(solution.told.shape[1]) / 4)
         kind = torch.cat((size, shape.discrete[:, None]), -1).float()  # [B, 2]
         facts = self.kind(torch.cat((shape.observed, shape.acting, kind), -1).float())[:, None]
-        facts = facts + self.reputation.gather((reputation * solution.used[..., None])[:, None], kept)
+        facts = facts + (reputation * solution.used[..., None]).flatten(1)[:, None] @ self.reputation.of(kept)
         records = self.records(torch.cat((reputation, kind[:, None].expand(-1, len(kept), -1)), -1))[:, None]
         base = functional.pad(-STEEP * torch.maximum(*record).float().log(), (0, 1), value=1.0)[:, None]
         flags = torch.stack((rows.terminated.float(), rows.start.float(), squash(ends)), -1)
         token = self._token(solution, facts, rows.observation, rows.action) + self.flags(flags)
-        token = token + self.known.gather(squash(torch.stack((told, missed / doubt[:, None]), -1)).float(), kept)
-        return Known(solution, self.body.encode(token), facts, records, base)
+        happened = squash(torch.stack((told, missed / doubt[:, None]), -1)).float()
+        token = token + happened.flatten(2) @ self.known.of(kept)
+        doubts = functional.pad(record.alone.float().clamp(max=1.0), (0, 1), value=1.0).square()[:, None]
+        doubts[..., PROCESS] = 0.0
+        slotted = self.asked.of(kept), self.whisper.of(kept).mT.contiguous()
+        return Known(solution, self.body.encode(token), facts, records, base, doubts, *slotted)
 
     def answer(self, known: Known, observation: Tensor, action: Tensor) -> Guess:
         """Queries [B, Q, O], [B, Q, A]."""
@@ -163,10 +167,10 @@ class Network(nn.Module):
         apart = (means - pivot[..., None]) / doubt[..., None]
         apart = torch.cat((apart[..., :PROCESS], apart[..., PROCESS + 1 :]), -1)
         heard = torch.cat((squash(apart), (spreads[..., 1:] / record[..., 1:]).log()), -1)  # [B, Q, Y, 2 (E - 1)]
-        token = self._token(solution, known.facts, observation, action) + self.asked.gather(heard, solution.kept)
+        token = self._token(solution, known.facts, observation, action) + heard.flatten(2) @ known.asked
         token = self.body(token, known.memory)
         said, ends = self.say(token).float().split([SHARED, 2], -1)
-        whispered = self.whisper.scatter(token, solution.kept)
+        whispered = (token @ known.whisper).unflatten(-1, (-1, OWN))
         said = said[..., None, :].expand(-1, -1, means.shape[2], -1)
         hidden = functional.gelu(known.records + self.hear(torch.cat((heard, said, whispered), -1)))
         out = self.judge(functional.gelu(self.weigh(hidden))).float()
@@ -174,10 +178,9 @@ class Network(nn.Module):
         trust = (known.base + trust).softmax(-1)
         voices = torch.cat((means, torch.sinh(own.clamp(-4, 4))), -1)
         mean = (trust * voices).sum(-1)
-        doubts = record.clamp(max=1.0).repeat(1, mean.shape[1], 1, 1)  # [B, Q, Y, E]
-        doubts[..., PROCESS] = torch.maximum(spreads[..., PROCESS], doubt).clamp(max=1.0)  # it knows best where
-        doubts = functional.pad(doubts, (0, 1), value=1.0)
-        unit = (trust * ((voices - mean[..., None]).square() + doubts.square())).sum(-1).sqrt()
+        unit = (trust * ((voices - mean[..., None]).square() + known.doubts)).sum(-1)
+        unsure = torch.maximum(spreads[..., PROCESS], doubt).clamp(max=1.0)  # it knows best where
+        unit = (unit + trust[..., PROCESS] * unsure.square()).sqrt()
         quantiles = mean[..., None] + (unit * (widen[..., 0] - 1).clamp(-12, 8).exp())[..., None] * fan(steps)
         following = observation.double()
         moved = (mean.detach() * solution.units.size)[..., :-1]

@@ -22,7 +22,9 @@ class Neighbours(NamedTuple):
 
     inputs: Scaling
     rows: Tensor
-    """[B, C, D], standardised."""
+    """[B, D, C], standardised."""
+    squares: Tensor
+    """[B, 1, C], their squared lengths."""
     outputs: Tensor
     """[B, C, Y]"""
     noise: Tensor
@@ -34,7 +36,7 @@ class Neighbours(NamedTuple):
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [B, Q, Y] at x [B, Q, D]."""
-        mean = _asked(_squares(self.inputs(x.double()), self.rows), self.outputs)
+        mean = _asked(_squares(self.inputs(x.double()), self.rows, self.squares), self.outputs)
         return mean, self.noise.expand_as(mean)
 
 
@@ -42,20 +44,20 @@ def neighbours(x: Tensor, y: Tensor) -> Neighbours:
     """Remember x [B, C, D] and y [B, C, Y]."""
     x, y = x.double(), y.double()
     inputs = scaling(x)
-    rows = inputs(x)
-    squares = _squares(rows, rows)
+    rows = inputs(x).mT.contiguous()
+    lengths = rows.square().sum(1, keepdim=True)
+    squares = _squares(rows.mT, rows, lengths)
     squares.diagonal(dim1=1, dim2=2).fill_(torch.inf)
     residual = y - _asked(squares, y)
     part = torch.arange(x.shape[1], device=x.device) // stretch(x.shape[1])
     squares.masked_fill_(part[:, None] == part, torch.inf)
     apart = y - _asked(squares, y)
-    return Neighbours(inputs, rows, y, residual.square().mean(1, keepdim=True).sqrt(), residual, apart)
+    return Neighbours(inputs, rows, lengths, y, residual.square().mean(1, keepdim=True).sqrt(), residual, apart)
 
 
-def _squares(x: Tensor, z: Tensor) -> Tensor:
-    """Squared distances [B, N, M] of x [B, N, D] and z [B, M, D]."""
-    size = x.square().sum(-1)[..., None] + z.square().sum(-1)[:, None]
-    return torch.baddbmm(size, x, z.mT, alpha=-2).clamp_(min=0)
+def _squares(x: Tensor, z: Tensor, lengths: Tensor) -> Tensor:
+    """Squared distances [B, N, M] of x [B, N, D] and z [B, D, M], whose squared lengths [B, 1, M] are known."""
+    return torch.baddbmm(x.square().sum(-1, keepdim=True) + lengths, x, z, alpha=-2).clamp_(min=0)
 
 
 def _asked(squares: Tensor, outputs: Tensor) -> Tensor:

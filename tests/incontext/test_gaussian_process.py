@@ -59,7 +59,7 @@ def test_a_second_look_is_taken_where_it_pays():
     once, twice = (gaussian_process(x, y, search=Search(40, 10, refined), most=100) for refined in (False, True))
     first, second = twice.parts
     assert set((second.of % 3).tolist()) == {1}  # a line is known already, and a switch is not smooth
-    assert (first.anchors.shape[1], second.anchors.shape[1]) == (100, 200)
+    assert (first.told.shape[1], second.told.shape[1]) == (100, 200)
     assert sorted(torch.cat((first.of, second.of)).tolist()) == list(range(6))
     before, after = ((fitted.predict(new)[0][..., 1] - truth).square().mean() for fitted in (once, twice))
     assert after < 0.8 * before
@@ -81,7 +81,7 @@ def test_many_rows_are_projected_and_few_are_not():
     x, new = rows(90, 2), 0.5 * rows(30, 2, seed=2)
     y = law(x) + 0.05 * rows(90, 2, seed=3)
     whole, part = (gaussian_process(x, y, search=Search(60, refined=False), most=most) for most in (90, 60))
-    assert (whole.parts[0].anchors.shape[1], part.parts[0].anchors.shape[1]) == (90, 60)
+    assert (whole.parts[0].told.shape[1], part.parts[0].told.shape[1]) == (90, 60)
     assert (whole.predict(new)[0] - part.predict(new)[0]).square().mean().sqrt() < 0.03
 
 
