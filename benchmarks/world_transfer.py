@@ -236,7 +236,7 @@ def made(lesson: Lesson, cell: Cell) -> tuple[Agent, int]:
     log = collect(cell.task, TRANSITIONS, lesson.behaviour, CONTEXT_SEED + cell.context)
     simulator = contestants.simulator(cell.model, log)
     if lesson.algorithm == PLANNED:
-        return Planner(simulator, seed=cell.seed, penalty=1.0), len(log)
+        return Planner(simulator, seed=cell.seed), len(log)
     venv = SynthVecEnv(simulator.make_vec(lesson.envs))
     venv.seed(cell.seed)
     return taught(lesson, cell.steps, cell.seed, venv), len(log)

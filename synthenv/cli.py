@@ -100,7 +100,7 @@ def _environments(add: Add) -> None:
     sub.add_argument("--steps", type=count, help="imagined steps a round (default 50,000; to evolve 500,000)")
     sub.add_argument("--n-envs", type=count, default=16, help="imagined episodes side by side (default %(default)s)")
     sub.add_argument("--hyperparameters", type=Path, metavar="YAML", help="rl_zoo3's format; else SB3's, normalised")
-    sub.add_argument("--penalty", type=float, default=1.0, help="what doubt costs an agent (default %(default)s)")
+    sub.add_argument("--penalty", type=float, help="what doubt costs an agent (default 1, and less to plan)")
     sub.add_argument("--margin", type=float, help="cut episodes that leave the data's range by more than this share")
     sub.add_argument("--max-std", type=float, help="cut episodes where doubt is above this")
     sub.add_argument("--sticky", type=float, default=0.9, help="how likely random actions repeat (default %(default)s)")

@@ -21,7 +21,7 @@ from gymnasium import spaces
 from synthenv import meta, sb3, worlds
 from synthenv.incontext.evolved import evolve
 from synthenv.incontext.imagined import ImaginedWorld, cut
-from synthenv.incontext.plan import Planner
+from synthenv.incontext.plan import PRICE, Planner
 from synthenv.incontext.slots import Numbers
 from synthenv.incontext.transitions import Transitions
 from synthenv.incontext.world import Simulator, WorldModel
@@ -61,8 +61,9 @@ class Plan:
     hyperparameters: Mapping[str, Any] | None = None
     """As `sb3.train` takes them; None for SB3's defaults with normalised observations and rewards, for numbers of any
     size, and updates of PPO after as many steps of all episodes together as of one by default."""
-    penalty: float = 1.0
-    """Cost of doubt in the last round; see `incontext.world.Conduct`."""
+    penalty: float | None = None
+    """Cost of doubt in the last round; see `incontext.world.Conduct`. None for 1, and for `incontext.plan.PRICE` where
+    every step is planned."""
     curiosity: float = 1.0
     """What doubt pays in rounds before the last."""
     anywhere: float = 0.5
@@ -117,7 +118,8 @@ def imagine(target: str, plan: Plan, model: WorldModel, say: Say = print) -> Ima
             say(f"round {number}: {len(data):,} real transitions, {int(data.start.sum())} episodes, mean reward of the "
                 f"last {len(more):,}: {more.reward.mean():.3g}")  # fmt: skip
         simulator = model.condition(data)
-        agent = practised(simulator, plan, plan.seed, plan.penalty)
+        usual = PRICE if plan.algorithm == "cem" else 1.0
+        agent = practised(simulator, plan, plan.seed, usual if plan.penalty is None else plan.penalty)
         cpu_seconds = time.process_time() - begun
         record = Record(agent)
         returns, lengths = sb3.measure(record, target, plan.episodes, plan.seed + 1, shown=Numbers)

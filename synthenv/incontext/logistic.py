@@ -1,7 +1,8 @@
 """Where a task ends: logistic regression on the state reached and its squares, many tasks at once.
 
 Limits, balls and boxes around a point are linear in these features. Newton's steps on the penalised likelihood, in
-float64.
+float64. Beyond the range of the states shown nothing is known, and no number goes on counting there: a position that
+ends nothing would otherwise, far enough out, speak louder than the angle that does.
 
 Letters: B tasks, C context rows, Q queries, O observation slots, F = 2 O + 1 features.
 """
@@ -30,6 +31,8 @@ class Logistic(NamedTuple):
     """Fitted regressions of B tasks."""
 
     states: Scaling
+    span: tuple[Tensor, Tensor]
+    """[B, 1, O] each, the least and the greatest that was reached, scaled."""
     weights: Tensor
     """[B, F, 1]"""
     own: Tensor
@@ -37,13 +40,14 @@ class Logistic(NamedTuple):
 
     def predict(self, following: Tensor) -> Tensor:
         """Logits [B, Q] of having ended in the states following [B, Q, O]."""
-        return _logits(_features(self.states(following.double())), self.weights)
+        return _logits(_features(self.states(following.double()).clamp(*self.span)), self.weights)
 
 
 def logistic(following: Tensor, ended: Tensor) -> Logistic:
     """Fit to states reached [B, C, O] and whether the task ended there [B, C]."""
     states = scaling(following.double())
-    phi, label = _features(states(following.double())), ended.double()[..., None]
+    reached = states(following.double())
+    phi, label = _features(reached), ended.double()[..., None]
     rate = (label.sum(1) + 0.1) / (label.shape[1] + 1)  # [B, 1]
     weights = torch.zeros_like(phi[:, 0])[..., None]
     weights[:, -1] = torch.logit(rate)
@@ -56,7 +60,8 @@ def logistic(following: Tensor, ended: Tensor) -> Logistic:
         tried = weights + torch.linalg.solve(bend, slope) * slope.new_tensor(LENGTHS)  # [B, F, K]
         best = _likelihood(phi, label, tried, begin).argmax(-1)  # [B]
         weights = tried.gather(-1, best[:, None, None].expand_as(weights))
-    return Logistic(states, weights, _logits(phi, weights))
+    span = reached.amin(1, keepdim=True), reached.amax(1, keepdim=True)
+    return Logistic(states, span, weights, _logits(phi, weights))
 
 
 def _likelihood(phi: Tensor, label: Tensor, weights: Tensor, begin: Tensor) -> Tensor:

@@ -22,6 +22,11 @@ from torch import Tensor
 from synthenv.incontext.imagined import cut
 from synthenv.incontext.world import Conduct, Simulator
 
+PRICE = 0.2
+"""What a unit of doubt costs a step of a plan unless told otherwise: of plans that pay alike, the one that stays where
+the data are is taken. At 1 an early end is better than a long life in doubt; at 0 a pole stays up until the track ends.
+"""
+
 
 @dataclass(frozen=True)
 class CEM:
@@ -61,9 +66,9 @@ class Planner:
     """
 
     def __init__(self, simulator: Simulator, settings: CEM | None = None, seed: int = 0, **conduct: Any) -> None:
-        """`conduct` says how far the simulator is believed; see `world.Conduct`."""
+        """`conduct` says how far the simulator is believed: `world.Conduct`, with a penalty of PRICE unless given."""
         self.simulator, self.settings = simulator, settings or CEM()
-        self.conduct = Conduct(**conduct)
+        self.conduct = Conduct(**{"penalty": PRICE, **conduct})
         self.observation_space = simulator.spaces.observation
         self.generator = torch.Generator().manual_seed(seed)
         self.worst = min(0.0, float(simulator.data.reward.min()))

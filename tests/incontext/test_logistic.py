@@ -20,6 +20,18 @@ def test_finds_limits_on_both_sides():
     assert ((logit > 0) == outside(new)).float().mean() > 0.98
 
 
+def test_a_number_that_was_never_large_says_no_more_where_it_is():
+    x = states(100)
+    x[..., 0] *= 0.1  # what it seems to say is chance
+    logit = logistic(x, outside(x)).predict
+    far = states(2000, seed=1)
+    near = far.clone()
+    far[..., 0] *= 50
+    near[..., 0] = far[..., 0].clamp(x[0, :, 0].min(), x[0, :, 0].max())
+    assert torch.equal(logit(far)[0], logit(near)[0])
+    assert ((logit(far) > 0) == outside(far)).float().mean() > 0.9
+
+
 def test_nothing_ended():
     x = states(50)
     logit = logistic(x, torch.zeros(2, 50, dtype=torch.bool)).predict(x)
