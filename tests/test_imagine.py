@@ -14,7 +14,7 @@ from synthenv import imagine as room
 from synthenv.artifact import load
 from synthenv.imagine import Plan, draw, imagine, keep, stand_in, thrifty
 from synthenv.incontext import Transitions, WorldModel, weights
-from synthenv.incontext.plan import CEM, Planner
+from synthenv.incontext.plan import CEM, PRICE, Planner
 from synthenv.recipe import GreedyStage, InnerStage, Search
 from synthenv.sb3 import load_agent
 from tests.incontext.standin import Quadratic, context
@@ -42,6 +42,21 @@ def test_what_was_spent_is_what_was_collected(tmp_path: Path) -> None:
     state = context().observation[:3]
     kept, agent = (who.predict(state, deterministic=True)[0] for who in (load_agent(folder / "agent"), found.agent))
     np.testing.assert_array_equal(kept, agent)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "asked", "price"), [("cem", None, PRICE), ("cem", 0.5, 0.5), ("evolve", None, 1.0), ("ppo", 0.0, 0.0)]
+)
+def test_what_doubt_costs(algorithm: str, asked: float | None, price: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def practised(simulator: Any, plan: Plan, seed: int, penalty: float) -> Any:
+        seen.append(penalty)
+        return Planner(simulator, CEM(horizon=1, candidates=1, elites=1, kept=0))
+
+    seen: list[float] = []
+    monkeypatch.setattr(room, "practised", practised)
+    plan = Plan(transitions=40, rounds=2, algorithm=algorithm, penalty=asked, episodes=1)
+    imagine("CartPole-v1", plan, MODEL, say=lambda _: None)
+    assert seen == [-plan.curiosity, price]
 
 
 @pytest.mark.parametrize("task", ["CartPole-v1", "Pendulum-v1"])

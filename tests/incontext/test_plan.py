@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 
 from synthenv.incontext import Transitions, WorldModel
-from synthenv.incontext.plan import CEM, Planner
+from synthenv.incontext.plan import CEM, PRICE, Planner
 from tests.incontext.standin import Quadratic, simulator
 
 SMALL = CEM(horizon=12, candidates=32, iterations=2)
@@ -37,6 +37,12 @@ def test_balances_the_real_pole() -> None:
     planner = Planner(simulator(), SMALL, penalty=1.0)
     data = Transitions.collect("CartPole-v1", 80, policy=lambda seen: planner.predict(seen)[0], seed=1)
     assert not data.terminated.any()  # random actions fall after 22
+
+
+def test_doubt_has_a_price_unless_told_otherwise() -> None:
+    sim = simulator()
+    assert Planner(sim).conduct.penalty == PRICE
+    assert Planner(sim, penalty=0.0).conduct.penalty == 0.0
 
 
 def test_the_imagined_return_is_what_a_step_by_step_sum_gives() -> None:
