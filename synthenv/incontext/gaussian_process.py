@@ -80,10 +80,9 @@ class Kernel(NamedTuple):
 
     def beside(self, z: Tensor) -> Beside:
         """What covariances with rows z [G, M, D] take, whatever the others are."""
-        scale = (-self.lengths).exp()[:, None]
-        short, most = (z * scale).mT.contiguous(), self.smooth[..., None]
-        sloped = (self.linear.exp()[..., None] * z).mT.contiguous()
-        return Beside(scale, short, most - short.square().sum(1, keepdim=True) / 2, most, sloped)
+        scale, most = (-self.lengths).exp()[:, None], self.smooth[..., None]
+        short, sloped = z * scale, self.linear.exp()[..., None] * z
+        return Beside(scale, short.mT, most - short.square().sum(-1)[:, None] / 2, most, sloped.mT)
 
 
 class Beside(NamedTuple):
