@@ -1,8 +1,8 @@
 """Where a task ends: logistic regression on the state reached and its squares, many tasks at once.
 
 Limits, balls and boxes around a point are linear in these features. Newton's steps on the penalised likelihood, in
-float64. Beyond the range of the states shown nothing is known, and no number goes on counting there: a position that
-ends nothing would otherwise, far enough out, speak louder than the angle that does.
+float64. Far beyond the range of the states shown nothing is known, and no number goes on counting there: a position
+that ends nothing would otherwise, far enough out, speak louder than the angle that does.
 
 Letters: B tasks, C context rows, Q queries, O observation slots, F = 2 O + 1 features.
 """
@@ -23,6 +23,9 @@ LENGTHS = (0.0, 0.02, 0.1, 0.3, 1.0)
 """How much of a Newton step may be taken: whole ones overshoot where few rows ended. The most likely is kept."""
 LIMIT = 10.0
 """Logits are kept within."""
+BEYOND = 0.1
+"""How far out of that range a number still counts, as a share of it: ends lie at its rim, and those who meet one go on
+a little."""
 PENALTY = 0.05
 """Of the squared weights, in transitions' worth of likelihood; the constant's is as small."""
 
@@ -32,7 +35,7 @@ class Logistic(NamedTuple):
 
     states: Scaling
     span: tuple[Tensor, Tensor]
-    """[B, 1, O] each, the least and the greatest that was reached, scaled."""
+    """[B, 1, O] each, the least and the greatest that counts, scaled."""
     weights: Tensor
     """[B, F, 1]"""
     own: Tensor
@@ -60,8 +63,9 @@ def logistic(following: Tensor, ended: Tensor) -> Logistic:
         tried = weights + torch.linalg.solve(bend, slope) * slope.new_tensor(LENGTHS)  # [B, F, K]
         best = _likelihood(phi, label, tried, begin).argmax(-1)  # [B]
         weights = tried.gather(-1, best[:, None, None].expand_as(weights))
-    span = reached.amin(1, keepdim=True), reached.amax(1, keepdim=True)
-    return Logistic(states, span, weights, _logits(phi, weights))
+    low, high = reached.amin(1, keepdim=True), reached.amax(1, keepdim=True)
+    rim = BEYOND * (high - low)
+    return Logistic(states, (low - rim, high + rim), weights, _logits(phi, weights))
 
 
 def _likelihood(phi: Tensor, label: Tensor, weights: Tensor, begin: Tensor) -> Tensor:
