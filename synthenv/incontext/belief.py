@@ -50,8 +50,9 @@ def drawn(quantiles: Tensor, share: Tensor) -> Tensor:
 
 @functools.cache
 def _levels(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """LEVELS as a tensor [L]."""
-    return torch.tensor(LEVELS, dtype=dtype, device=device)
+    """LEVELS as a tensor [L], an ordinary one wherever it is asked for first."""
+    with torch.inference_mode(False):
+        return torch.tensor(LEVELS, dtype=dtype, device=device)
 
 
 def deviation(quantiles: Tensor) -> Tensor:

@@ -70,10 +70,6 @@ class Kernel(NamedTuple):
         """Those of some processes, by index or bool [G]."""
         return Kernel(*(leaf[some] for leaf in self))
 
-    def __call__(self, x: Tensor, z: Tensor) -> Tensor:
-        """Covariances [G, N, M] of rows x [G, N, D] and z [G, M, D], noise left out."""
-        return self.beside(z)(x)
-
     def variance(self, x: Tensor) -> Tensor:
         """Prior variance [G, N] of rows x [G, N, D], noise left out."""
         return 1 + self.linear.exp() * x.square().sum(-1) + self.smooth.exp()

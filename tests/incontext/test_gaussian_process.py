@@ -29,9 +29,9 @@ def exact(fitted, x, y, keep):
     (part,) = fitted.parts
     rows = fitted.inputs(x)[fitted.task]
     targets = (y - fitted.offset).mT[fitted.task, fitted.slot][..., None]
-    own = part.kernel(rows[:, keep], rows[:, keep])
+    own = part.kernel.beside(rows[:, keep])(rows[:, keep])
     own.diagonal(dim1=1, dim2=2).add_(part.kernel.noise.exp() + module.JITTER)
-    return part.kernel(rows, rows[:, keep]) @ torch.linalg.solve(own, targets[:, keep]), targets
+    return part.kernel.beside(rows[:, keep])(rows) @ torch.linalg.solve(own, targets[:, keep]), targets
 
 
 def test_residuals_are_those_of_leaving_rows_out():
@@ -94,7 +94,7 @@ def test_gradient_is_that_of_the_likelihood():
         apart = ((x[:, :, None] - x[:, None]) / kernel.lengths.exp()[:, None, None]).square().sum(-1)
         smooth, linear, noise = (part.exp()[..., None] for part in kernel[1:])
         total = 1 + linear * (x @ x.mT) + smooth * (-0.5 * apart).exp()
-        assert torch.allclose(total, kernel(x, x))
+        assert torch.allclose(total, kernel.beside(x)(x))
         total = (
             total
             + noise * torch.eye(20)
