@@ -25,6 +25,7 @@ from benchmarks.harness import TARGET, clocked, write_rows
 from benchmarks.population import peak
 from benchmarks.tables import rows_of
 from benchmarks.world_data import collect
+from synthenv.incontext.compiled import Compiled
 from synthenv.incontext.prior import sample
 from synthenv.incontext.world import Simulator
 from synthenv.sb3 import SynthVecEnv
@@ -37,9 +38,10 @@ ACTIONS = 64
 
 
 class Case(NamedTuple):
-    """What is measured: "condition", "step", "PPO" or "prior", with so many rows of context and so many environments.
+    """What is measured, with so many rows of context and so many environments.
 
-    The prior makes so many rows of so many tasks.
+    What: "condition", "step", "compiled step" (of a single environment alone), "PPO" or "prior". The
+    prior makes so many rows of so many tasks.
     """
 
     what: str
@@ -51,6 +53,7 @@ CASES = (
     Case("condition", 1_000, 0),
     Case("condition", 10_000, 0),
     *(Case("step", 1_000, envs) for envs in (1, 256, 2_048)),
+    Case("compiled step", 1_000, 1),
     Case("step", 10_000, 256),
     Case("PPO", 1_000, BATCH),
     Case("prior", 1_000, 256),
@@ -92,8 +95,11 @@ def measured(model: str, case: Case, steps: int, rounds: int) -> dict[str, Any]:
     simulator = contestants.simulator(model, log)
     if case.what == "condition":
         seconds, count = middle(lambda: contestants.simulator(model, log), 1, rounds), 1
-    elif case.what == "step":
+    elif case.what in ("step", "compiled step"):
+        if case.what == "compiled step":
+            simulator = Simulator(Compiled(simulator.engine), log)
         call = alone(simulator) if case.envs == 1 else together(simulator, case.envs)
+        call()  # compiles
         calls = max(1, 2_000 // case.envs)
         seconds, count = middle(call, calls, rounds), case.envs
     elif case.what == "prior":

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from synthenv.incontext import weights
 from synthenv.incontext.belief import Engine, deviation, drawn
+from synthenv.incontext.compiled import Compiled
 from synthenv.incontext.slots import Slots
 from synthenv.incontext.transitions import Transitions
 
@@ -129,6 +130,10 @@ class WorldModel:
     def load(cls, name: str | Path | None = None) -> WorldModel:
         """The model that ships, another on the shelf by name, or one from a folder of one's own."""
         return cls(weights.load(name))
+
+    def compiled(self) -> WorldModel:
+        """The same model with single queries compiled, for loops over one imagined episode; see `compiled.Compiled`."""
+        return WorldModel(Compiled(self.engine))
 
     def condition(self, data: Transitions) -> Simulator:
         """A simulator of the task that the transitions are from."""

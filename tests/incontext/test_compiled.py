@@ -1,0 +1,68 @@
+"""Single queries are compiled and say what they said before; others go the plain way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from synthenv.incontext import WorldModel
+from synthenv.incontext.compiled import Compiled
+from synthenv.incontext.model import Architecture, Network
+from synthenv.incontext.world import Simulator
+from tests.incontext.standin import Quadratic, context, simulator
+
+
+class Counting:
+    """A backend of torch.compile that compiles nothing: how many functions it was given, and how often they ran."""
+
+    def __init__(self) -> None:
+        self.functions = self.calls = 0
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        self.functions += 1
+
+        def run(*args: Any) -> Any:
+            self.calls += 1
+            return graph.forward(*args)
+
+        return run
+
+
+def said(sim: Simulator, rows: slice) -> list[Tensor]:
+    data = context()
+    found = sim.predict(data.observation[rows], data.action[rows])
+    return [found.next_obs, found.reward, found.terminated, found.quantiles]
+
+
+def test_only_single_queries_are_compiled() -> None:
+    backend = Counting()
+    sim = Simulator(Compiled(Quadratic(), backend=backend), context())
+    for rows in (slice(3), slice(1), slice(5, 6), slice(2)):
+        for ours, plain in zip(said(sim, rows), said(simulator(), rows), strict=True):
+            assert torch.equal(ours, plain)
+    assert (backend.functions, backend.calls) == (1, 2)
+
+
+def test_more_transitions_are_known() -> None:
+    sim = Simulator(Compiled(Quadratic(), backend=Counting()), context().subset(slice(100)))
+    before = said(sim, slice(1))
+    plain = Simulator(Quadratic(), context().subset(slice(100))).append(context(seed=1))
+    after = said(sim.append(context(seed=1)), slice(1))
+    assert not torch.equal(before[0], after[0])
+    for ours, theirs in zip(after, said(plain, slice(1)), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_network_compiles() -> None:
+    torch.manual_seed(0)
+    network = Network(Architecture(16, 1, 2, 8)).eval().requires_grad_(False)
+    data = context().subset(slice(60))
+    plain, fast = WorldModel(network), WorldModel(network).compiled()
+    for ours, theirs in zip(said(fast.condition(data), slice(1)), said(plain.condition(data), slice(1)), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
