@@ -7,6 +7,7 @@ queries at a time go the plain way, where there is nothing to be saved.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,8 +31,12 @@ class Compiled:
     """
 
     def __init__(self, engine: Engine, **settings: Any) -> None:
-        self.engine = engine
+        self.engine, self.settings = engine, settings
         self._single = torch.compile(engine.believe, dynamic=False, **(settings or HOW))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process compiles for itself."""
+        return partial(Compiled, self.engine, **self.settings), ()
 
     def condition(self, rows: Rows, shape: Shape) -> Any:
         """All that later queries need of contexts; see `Engine`."""
