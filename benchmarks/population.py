@@ -6,9 +6,10 @@
 
 Every algorithm of the package, in the bandit of CartPole or of Pendulum. Three settings, the same for both sides: SB3's
 defaults; that of Liesen et al. (2024), as `benchmarks.random_hyperparameters` has it; and a fast one of PPO, chosen by
-hand with seeds 1 and 2, where those measured begin at 30,000. As many processes as cores train at the same time, one
-thread each, and start together; a second is a second on the clock, from the first start to the last end, reading the
-environment included and measuring left out. Every trained agent counts in the returns, over 20 real episodes.
+hand with seeds 1 and 2, where those measured begin at 30,000. As many processes as cores (or `--workers`) train at the
+same time, one thread each, and start together; where they share caches an agent takes longer than alone. A second is a
+second on the clock, from the first start to the last end, reading the environment included and measuring left out.
+Every trained agent counts in the returns, over 20 real episodes.
 
 "precision" is torch's for products of float32 matrices: "highest", its default, or "medium", which may round what it
 multiplies to bfloat16 where the processor has instructions for that. Both sides get either.
@@ -132,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows: list[dict[str, Any]] = [*rows_of(path)] if path.is_file() else []
     rows = [row for row in rows if "precision" in row]
     for work in tqdm(plan(args), disable=None):
-        what = facts(work)
+        what = facts(work, args.workers)
         known = [row for row in rows if what.items() <= row.items()]
         if known and not args.fresh and known[0]["weights"] == origin(work.environment)[:12]:
             continue
@@ -158,7 +159,7 @@ def plan(args: argparse.Namespace) -> list[Work]:
     ]
 
 
-def facts(work: Work) -> dict[str, str]:
+def facts(work: Work, processes: int) -> dict[str, str]:
     """What tells a line of the table."""
     return {
         "trained in": name(work.environment),
@@ -167,6 +168,7 @@ def facts(work: Work) -> dict[str, str]:
         "steps": str(work.setting.steps),
         "how": f"batches of {work.population}" if work.population else "SB3, one by one",
         "precision": work.precision,
+        "processes": str(processes),
     }
 
 
@@ -183,7 +185,6 @@ def measured(work: Work, done: Sequence[Done]) -> dict[str, Any]:
     kept = [process.kept for process in done if process.kept is not None]
     found = statistics(returns)
     return {
-        "processes": len(done),
         "agents": len(returns),
         "agents a second": round(len(returns) / seconds, 3),
         "CPU s an agent": round(cpu_seconds / len(returns), 5),
@@ -198,6 +199,7 @@ def at_once(work: Work, workers: int) -> list[Done]:
     """The same work in that many processes, warmed up, from the same moment on; each has seeds of its own."""
     shares = [work._replace(seed=work.seed + 1_000 * process) for process in range(workers)]
     if workers == 1:
+        torch.set_num_threads(1)
         return [run(shares[0])]
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(workers)
