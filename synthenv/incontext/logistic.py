@@ -25,7 +25,7 @@ LIMIT = 10.0
 """Logits are kept within."""
 BEYOND = 0.1
 """How far out of that range a number still counts, as a share of it: ends lie at its rim, and those who meet one go on
-a little. Numbers that have always been whole do not: what comes next is another place."""
+a little."""
 PENALTY = 0.05
 """Of the squared weights, in transitions' worth of likelihood; the constant's is as small."""
 
@@ -64,8 +64,7 @@ def logistic(following: Tensor, ended: Tensor) -> Logistic:
         best = _likelihood(phi, label, tried, begin).argmax(-1)  # [B]
         weights = tried.gather(-1, best[:, None, None].expand_as(weights))
     low, high = reached.amin(1, keepdim=True), reached.amax(1, keepdim=True)
-    whole = (following == following.round()).all(1, keepdim=True)
-    rim = (BEYOND * (high - low)).masked_fill(whole, 0.0)
+    rim = BEYOND * (high - low)
     return Logistic(states, (low - rim, high + rim), weights, _logits(phi, weights))
 
 
