@@ -1,8 +1,9 @@
 """Where a task ends: logistic regression on the state reached and its squares, many tasks at once.
 
-Limits, balls and boxes around a point are linear in these features. Newton's steps on the penalised likelihood, in
-float64. Far beyond the range of the states shown nothing is known, and no number goes on counting there: a position
-that ends nothing would otherwise, far enough out, speak louder than the angle that does.
+Limits and ellipsoids around a point are linear in these features; boxes are not quite, and corners are told worst.
+Newton's steps on the penalised likelihood, in float64. Far beyond the range of the states shown nothing is known, and
+no number goes on counting there: a position that ends nothing would otherwise, far enough out, speak louder than the
+angle that does.
 
 Letters: B tasks, C context rows, Q queries, O observation slots, F = 2 O + 1 features.
 """
