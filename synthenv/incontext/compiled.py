@@ -1,8 +1,8 @@
 """An engine whose answer to a single query is compiled: for loops that step one imagined episode at a time.
 
 A step of one episode is some three hundred small operations, and most of what it costs is calling them. torch.compile
-turns them into one function in C++. That takes a C++ compiler and up to a minute, once for every size of context; more
-queries at a time go the plain way, where there is nothing to be saved.
+turns them into one function in C++. That takes a C++ compiler and up to a minute, once for every size of context, of
+which torch compiles eight in a process. Further sizes, and more queries at a time, go the plain way.
 """
 
 from __future__ import annotations
