@@ -40,8 +40,8 @@ ACTIONS = 64
 class Case(NamedTuple):
     """What is measured, with so many rows of context and so many environments.
 
-    What: "condition", "step", "compiled step" (of a single environment alone), "PPO" or "prior". The
-    prior makes so many rows of so many tasks.
+    What: "condition", "step", "compiled step" (of a single environment), "PPO" or "prior". The prior makes so many rows
+    of so many tasks.
     """
 
     what: str
@@ -97,9 +97,9 @@ def measured(model: str, case: Case, steps: int, rounds: int) -> dict[str, Any]:
         seconds, count = middle(lambda: contestants.simulator(model, log), 1, rounds), 1
     elif case.what in ("step", "compiled step"):
         if case.what == "compiled step":
-            simulator = Simulator(Compiled(simulator.engine), log)
+            simulator.engine = Compiled(simulator.engine)
         call = alone(simulator) if case.envs == 1 else together(simulator, case.envs)
-        call()  # compiles
+        call()  # the first one compiles, where anything does
         calls = max(1, 2_000 // case.envs)
         seconds, count = middle(call, calls, rounds), case.envs
     elif case.what == "prior":
