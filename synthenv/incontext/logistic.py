@@ -1,11 +1,11 @@
-"""Where a task ends: logistic regression on the state reached and its squares, many tasks at once.
+"""Where a task ends: logistic regression on powers of the state reached, many tasks at once.
 
-Limits and ellipsoids around a point are linear in these features; boxes are not quite, and corners are told worst.
-Newton's steps on the penalised likelihood, in float64. Far beyond the range of the states shown nothing is known, and
-no number goes on counting there: a position that ends nothing would otherwise, far enough out, speak louder than the
-angle that does.
+Limits are linear in these features, and so are ellipsoids around a point. Fourth powers bulge such a ball into the
+corners of a box, which squares alone would cut. Newton's steps on the penalised likelihood, in float64. Far beyond the
+range of the states shown nothing is known, and no number goes on counting there: a position that ends nothing would
+otherwise, far enough out, speak louder than the angle that does. A fourth power stops at the range itself.
 
-Letters: B tasks, C context rows, Q queries, O observation slots, F = 2 O + 1 features.
+Letters: B tasks, C context rows, Q queries, O observation slots, F = 3 O + 1 features.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LENGTHS = (0.0, 0.02, 0.1, 0.3, 1.0)
 LIMIT = 10.0
 """Logits are kept within."""
 BEYOND = 0.1
-"""How far out of that range a number still counts, as a share of it: ends lie at its rim, and those who meet one go on
-a little."""
+"""How far out of that range a number and its square still count, as a share of it: ends lie at its rim, and those who
+meet one go on a little."""
 PENALTY = 0.05
 """Of the squared weights, in transitions' worth of likelihood; the constant's is as small."""
 
@@ -35,8 +35,8 @@ class Logistic(NamedTuple):
     """Fitted regressions of B tasks."""
 
     states: Scaling
-    span: tuple[Tensor, Tensor]
-    """[B, 1, O] each, the least and the greatest that counts, scaled."""
+    seen: tuple[Tensor, Tensor]
+    """[B, 1, O] each, the least and the greatest that was shown, scaled."""
     weights: Tensor
     """[B, F, 1]"""
     own: Tensor
@@ -44,14 +44,15 @@ class Logistic(NamedTuple):
 
     def predict(self, following: Tensor) -> Tensor:
         """Logits [B, Q] of having ended in the states following [B, Q, O]."""
-        return _logits(_features(self.states(following.double()).clamp(*self.span)), self.weights)
+        return _logits(_features(self.states(following.double()), *self.seen), self.weights)
 
 
 def logistic(following: Tensor, ended: Tensor) -> Logistic:
     """Fit to states reached [B, C, O] and whether the task ended there [B, C]."""
     states = scaling(following.double())
     reached = states(following.double())
-    phi, label = _features(reached), ended.double()[..., None]
+    low, high = reached.amin(1, keepdim=True), reached.amax(1, keepdim=True)
+    phi, label = _features(reached, low, high), ended.double()[..., None]
     rate = (label.sum(1) + 0.1) / (label.shape[1] + 1)  # [B, 1]
     weights = torch.zeros_like(phi[:, 0])[..., None]
     weights[:, -1] = torch.logit(rate)
@@ -64,9 +65,7 @@ def logistic(following: Tensor, ended: Tensor) -> Logistic:
         tried = weights + torch.linalg.solve(bend, slope) * slope.new_tensor(LENGTHS)  # [B, F, K]
         best = _likelihood(phi, label, tried, begin).argmax(-1)  # [B]
         weights = tried.gather(-1, best[:, None, None].expand_as(weights))
-    low, high = reached.amin(1, keepdim=True), reached.amax(1, keepdim=True)
-    rim = BEYOND * (high - low)
-    return Logistic(states, (low - rim, high + rim), weights, _logits(phi, weights))
+    return Logistic(states, (low, high), weights, _logits(phi, weights))
 
 
 def _likelihood(phi: Tensor, label: Tensor, weights: Tensor, begin: Tensor) -> Tensor:
@@ -77,10 +76,16 @@ def _likelihood(phi: Tensor, label: Tensor, weights: Tensor, begin: Tensor) -> T
 
 
 def _logits(phi: Tensor, weights: Tensor) -> Tensor:
-    """[B, N, F], [B, F, 1] -> [B, N]; squares grow without end, certainty should not."""
+    """[B, N, F], [B, F, 1] -> [B, N]; powers grow without end, certainty should not."""
     return (phi @ weights)[..., 0].clamp(-LIMIT, LIMIT).float()
 
 
-def _features(states: Tensor) -> Tensor:
-    """[B, N, O] -> [B, N, 2 O + 1]."""
-    return torch.cat((states, states.square(), torch.ones_like(states[..., :1])), -1)
+def _features(states: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """States [B, N, O], the range shown [B, 1, O] -> [B, N, 3 O + 1]: first, second and fourth powers, and one.
+
+    The fourth is that of half a state, which the penalty makes dearer: its own would believe few rows too much.
+    """
+    rim = BEYOND * (high - low)
+    near = states.clamp(low - rim, high + rim)
+    inside = states.clamp(low, high)
+    return torch.cat((near, near.square(), (inside / 2) ** 4, torch.ones_like(states[..., :1])), -1)

@@ -20,6 +20,13 @@ def test_finds_limits_on_both_sides():
     assert ((logit > 0) == outside(new)).float().mean() > 0.98
 
 
+def test_reaches_into_the_corners_of_a_box():
+    grid = torch.cartesian_prod(*[torch.arange(8.0)] * 2)[None]
+    inside = ((grid >= 1) & (grid <= 6)).all(-1)
+    often = logistic(grid.repeat(1, 10, 1), ~inside.repeat(1, 10))
+    assert torch.equal(often.predict(grid) > 0, ~inside)
+
+
 def test_a_number_that_was_never_large_says_no_more_where_it_is():
     x = states(100)
     x[..., 0] *= 0.1  # what it seems to say is chance
