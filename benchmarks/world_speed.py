@@ -25,7 +25,6 @@ from benchmarks.harness import TARGET, clocked, write_rows
 from benchmarks.population import peak
 from benchmarks.tables import rows_of
 from benchmarks.world_data import collect
-from synthenv.incontext.compiled import Compiled
 from synthenv.incontext.prior import sample
 from synthenv.incontext.world import Simulator
 from synthenv.sb3 import SynthVecEnv
@@ -96,8 +95,7 @@ def measured(model: str, case: Case, steps: int, rounds: int) -> dict[str, Any]:
     if case.what == "condition":
         seconds, count = middle(lambda: contestants.simulator(model, log), 1, rounds), 1
     elif case.what in ("step", "compiled step"):
-        if case.what == "compiled step":
-            simulator.engine = Compiled(simulator.engine)
+        simulator.compiles = case.what == "compiled step"
         call = alone(simulator) if case.envs == 1 else together(simulator, case.envs)
         call()  # the first one compiles, where anything does
         calls = max(1, 2_000 // case.envs)

@@ -5,7 +5,6 @@ Letters: B tasks, Q queries, O observation slots, A action slots, L levels.
 
 from __future__ import annotations
 
-import functools
 from statistics import NormalDist
 from typing import Any, Protocol
 
@@ -41,18 +40,11 @@ def drawn(quantiles: Tensor, share: Tensor) -> Tensor:
 
     Linear between levels; shares beyond the outermost levels give what stands there.
     """
-    levels = _levels(share.dtype, share.device)
+    levels = share.new_tensor(LEVELS)
     above = torch.bucketize(share, levels).clamp(1, len(LEVELS) - 1)
     low, high = levels[above - 1], levels[above]
     ends = quantiles.gather(-1, torch.stack((above - 1, above), -1))  # [..., 2]
     return torch.lerp(ends[..., 0], ends[..., 1], ((share - low) / (high - low)).clamp(0, 1))
-
-
-@functools.cache
-def _levels(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """LEVELS as a tensor [L], an ordinary one wherever it is asked for first."""
-    with torch.inference_mode(False):
-        return torch.tensor(LEVELS, dtype=dtype, device=device)
 
 
 def deviation(quantiles: Tensor) -> Tensor:
@@ -67,7 +59,7 @@ def _piecewise(quantiles: Tensor) -> Tensor:
     """
     centred = quantiles - quantiles[..., len(LEVELS) // 2, None]
     left, right = centred[..., :-1], centred[..., 1:]
-    width = _levels(quantiles.dtype, quantiles.device).diff()
+    width = quantiles.new_tensor(LEVELS).diff()
     outer, low, high = LEVELS[0], centred[..., 0], centred[..., -1]
     mean = (left + right) @ width / 2 + outer * (low + high)
     square = (left.square() + left * right + right.square()) @ width / 3 + outer * (low.square() + high.square())

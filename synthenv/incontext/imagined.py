@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from synthenv.incontext.compiled import compiled
 from synthenv.incontext.world import Conduct, Simulator
 from synthenv.worlds.base import Outcome, Params, State
 
@@ -31,22 +32,30 @@ def move(
     simulator: Simulator, conduct: Conduct, observation: Tensor, action: Tensor, generator: torch.Generator | None
 ) -> Move:
     """A step from observation [Q, O] with action [Q] or [Q, A]; without a generator, the most likely one."""
+    share = chance = None
+    if generator is not None and conduct.sampled:
+        share = torch.rand(observation.shape, generator=generator)
+    if generator is not None and conduct.threshold is None:
+        chance = torch.rand(len(observation), generator=generator)
+    step = compiled(_moved) if simulator.compiles and len(observation) == 1 else _moved
+    return step(simulator, conduct, observation, action, share, chance)
+
+
+def _moved(
+    simulator: Simulator, conduct: Conduct, observation: Tensor, action: Tensor,
+    share: Tensor | None, chance: Tensor | None,
+) -> Move:  # fmt: skip
+    """What follows where luck, if there is any, is this share [Q, O] of the next observations and chance [Q] to end."""
     prediction = simulator.foresee(observation, action)
-    if conduct.sampled and generator is not None:
-        following = prediction.sample_next_obs(generator)
-    else:
-        following = prediction.next_obs
-    if conduct.threshold is None and generator is not None:
-        terminated = prediction.sample_end(generator)
-    else:
-        terminated = prediction.terminated > (conduct.threshold or 0.5)
+    following = prediction.next_obs if share is None else prediction.next_obs_at(share)
+    likely = prediction.terminated
+    terminated = likely > (conduct.threshold or 0.5) if chance is None else chance < likely
     reward = prediction.reward
     if conduct.penalty:
         reward = reward - conduct.penalty * simulator.wage * simulator.doubt(prediction)
     lost = simulator.strayed(prediction, following, conduct)
-    if lost.any():
-        following = torch.where(lost[:, None], observation, following)
-        reward = torch.where(reward.isfinite(), reward, 0.0)
+    following = torch.where(lost[:, None], observation, following)
+    reward = torch.where(reward.isfinite() | ~lost, reward, 0.0)
     return Move(following, reward, terminated & ~lost, lost)
 
 

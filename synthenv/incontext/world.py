@@ -24,7 +24,6 @@ from torch import Tensor
 
 from synthenv.incontext import weights
 from synthenv.incontext.belief import Engine, deviation, drawn
-from synthenv.incontext.compiled import Compiled
 from synthenv.incontext.slots import Slots
 from synthenv.incontext.transitions import Transitions
 
@@ -74,19 +73,17 @@ class Prediction:
 
     def sample(self, generator: torch.Generator) -> Draw:
         """One outcome a query, from the predicted distributions."""
-        return Draw(self.sample_next_obs(generator), self._sample_reward(generator), self.sample_end(generator))
+        following = self.sample_next_obs(generator)
+        reward, chance = (torch.rand(self.reward.shape, generator=generator) for _ in range(2))
+        return Draw(following, drawn(self.reward_quantiles, reward), chance < self.terminated)
 
     def sample_next_obs(self, generator: torch.Generator) -> Tensor:
         """Next observations [Q, O], each number by its own quantiles."""
-        share = torch.rand(self.observation.shape, generator=generator)
+        return self.next_obs_at(torch.rand(self.observation.shape, generator=generator))
+
+    def next_obs_at(self, share: Tensor) -> Tensor:
+        """Next observations [Q, O] that shares [Q, O] of each number's distribution are below."""
         return (self.observation + drawn(self.quantiles, share)).clamp(*self.bounds)
-
-    def sample_end(self, generator: torch.Generator) -> Tensor:
-        """Whether it ends, [Q] bool, as likely as it is thought to be."""
-        return torch.rand(self.terminated.shape, generator=generator) < self.terminated
-
-    def _sample_reward(self, generator: torch.Generator) -> Tensor:
-        return drawn(self.reward_quantiles, torch.rand(self.reward.shape, generator=generator))
 
 
 @dataclass(frozen=True)
@@ -123,8 +120,8 @@ class Conduct:
 class WorldModel:
     """A model that simulates whatever task it is shown a few transitions of."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, compiles: bool = False) -> None:
+        self.engine, self.compiles = engine, compiles
 
     @classmethod
     def load(cls, name: str | Path | None = None) -> WorldModel:
@@ -132,12 +129,12 @@ class WorldModel:
         return cls(weights.load(name))
 
     def compiled(self) -> WorldModel:
-        """The same model with single queries compiled, for loops over one imagined episode; see `compiled.Compiled`."""
-        return WorldModel(Compiled(self.engine))
+        """The same model whose single imagined episodes are played by a compiled function; see `compiled`."""
+        return WorldModel(self.engine, compiles=True)
 
     def condition(self, data: Transitions) -> Simulator:
         """A simulator of the task that the transitions are from."""
-        return Simulator(self.engine, data)
+        return Simulator(self.engine, data, self.compiles)
 
 
 class Simulator:
@@ -146,8 +143,9 @@ class Simulator:
     Environments and worlds made from it know what it knew when they were made: after `append`, make new ones.
     """
 
-    def __init__(self, engine: Engine, data: Transitions) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, data: Transitions, compiles: bool = False) -> None:
+        """`compiles` says whether steps of one episode are to be compiled."""
+        self.engine, self.compiles = engine, compiles
         self._show(data)
 
     def _show(self, data: Transitions) -> None:
@@ -188,7 +186,8 @@ class Simulator:
 
     def foresee(self, observation: Tensor, action: Tensor) -> Prediction:
         """`predict` for what is known to be sound: float32 [Q, O], and int64 [Q] or float32 [Q, A]."""
-        with torch.inference_mode():
+        untracked = torch.no_grad if torch.compiler.is_compiling() else torch.inference_mode  # faster, not compiled yet
+        with untracked():
             asked = self.slots.observations(observation), self.slots.actions(action)
             belief = self.engine.believe(self.known, *(leaf[None] for leaf in asked))
         # computed out here, results are ordinary tensors, which autograd takes

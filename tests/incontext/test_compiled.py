@@ -1,4 +1,4 @@
-"""Single queries are compiled and say what they said before; others go the plain way."""
+"""Single episodes are played by a compiled function, which says what the plain one says."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from synthenv.incontext import WorldModel
-from synthenv.incontext.compiled import Compiled
+from synthenv.incontext import Simulator, WorldModel, imagined
+from synthenv.incontext.imagined import Move, move
 from synthenv.incontext.model import Architecture, Network
-from synthenv.incontext.world import Simulator
+from synthenv.incontext.world import Conduct
 from tests.incontext.standin import Quadratic, context, simulator
 
 
@@ -34,39 +35,65 @@ class Counting:
         return run
 
 
-def said(sim: Simulator, rows: slice) -> list[Tensor]:
-    data = context()
-    found = sim.predict(data.observation[rows], data.action[rows])
-    return [found.next_obs, found.reward, found.terminated, found.quantiles]
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    """In the compiler's place."""
+    counting = Counting()
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.compile(function, backend=counting, dynamic=False, fullgraph=True)
+
+    monkeypatch.setattr(imagined, "compiled", compiled)
+    return counting
 
 
-def assert_alike(ours: Simulator, plain: Simulator, rows: slice) -> None:
-    for one, other in zip(said(ours, rows), said(plain, rows), strict=True):
-        assert torch.equal(one, other)
+def shown(compiles: bool = True) -> Simulator:
+    return Simulator(Quadratic(), context().subset(slice(100)), compiles)
 
 
-def test_only_single_queries_are_compiled() -> None:
-    backend = Counting()
-    sim = Simulator(Compiled(Quadratic(), backend=backend), context())
+def moved(sim: Simulator, rows: slice, **conduct: Any) -> Move:
+    data, chances = context(), torch.Generator().manual_seed(3)
+    observation, action = (torch.tensor(leaf[rows]) for leaf in (data.observation, data.action))
+    return move(sim, Conduct(**conduct), observation, action, chances)
+
+
+def assert_alike(ours: Simulator, plain: Simulator, rows: slice, **conduct: Any) -> None:
+    for one, other in zip(moved(ours, rows, **conduct), moved(plain, rows, **conduct), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_only_single_episodes_are_compiled(backend: Counting) -> None:
     for rows in (slice(3), slice(1), slice(5, 6), slice(2)):
-        assert_alike(sim, simulator(), rows)
+        assert_alike(shown(), shown(compiles=False), rows)
     assert (backend.functions, backend.calls) == (1, 2)
 
 
-def test_more_transitions_are_known() -> None:
-    few, more = context().subset(slice(100)), context(seed=1)
-    sim = Simulator(Compiled(Quadratic(), backend="eager"), few)
-    before = said(sim, slice(1))
-    sim.append(more)
-    assert not torch.equal(before[0], said(sim, slice(1))[0])
-    assert_alike(sim, Simulator(Quadratic(), few).append(more), slice(1))
+@pytest.mark.parametrize("conduct", [{"penalty": 2.0}, {"sampled": False, "threshold": 0.3}, {"max_std": 0.01}])
+def test_every_way_of_playing(backend: Counting, conduct: dict[str, Any]) -> None:
+    for rows in (slice(1), slice(50, 51)):
+        assert_alike(shown(), shown(compiles=False), rows, **conduct)
+    assert backend.calls == 2
 
 
-def test_other_processes_compile_for_themselves() -> None:
-    sim = Simulator(Compiled(Quadratic(), backend="eager"), context())
-    sent = pickle.loads(pickle.dumps(sim))
-    assert sent.engine.settings == {"backend": "eager"}
-    assert_alike(sent, sim, slice(1))
+def test_more_transitions_are_known(backend: Counting) -> None:
+    sim, plain, more = shown(), shown(compiles=False), context(seed=1)
+    before = moved(sim, slice(1))
+    assert not torch.equal(before.observation, moved(sim.append(more), slice(1)).observation)
+    assert_alike(sim, plain.append(more), slice(1))
+
+
+def test_other_processes_compile_too(backend: Counting) -> None:
+    assert_alike(pickle.loads(pickle.dumps(shown())), shown(compiles=False), slice(1))
+    assert backend.calls == 1
+
+
+def test_environments_play_what_is_compiled(backend: Counting) -> None:
+    plain, fast = simulator().make_env(), Simulator(Quadratic(), context(), compiles=True).make_env()
+    for env in (plain, fast):
+        env.reset(seed=5)
+    for action in (0, 1, 1):
+        np.testing.assert_allclose(fast.step(action)[0], plain.step(action)[0], rtol=1e-5, atol=1e-6)
+    assert backend.calls == 3
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
@@ -77,7 +104,5 @@ def test_networks_compile() -> None:
         torch.manual_seed(seed)
         network = Network(Architecture(16, 1, 2, 8)).eval().requires_grad_(False)
         torch.nn.init.normal_(network.judge.weight, std=0.1)
-        plain, fast = WorldModel(network), WorldModel(network).compiled()
-        answers = said(fast.condition(data), slice(1)), said(plain.condition(data), slice(1))
-        for ours, theirs in zip(*answers, strict=True):
-            assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+        model = WorldModel(network)
+        assert_alike(model.compiled().condition(data), model.condition(data), slice(1))
