@@ -107,6 +107,11 @@ def ask(parser: argparse.ArgumentParser) -> None:
     """What can be asked of this part."""
     models = [*METHODS, contestants.OURS]
     parser.add_argument("--models", nargs="+", default=models, metavar="MODEL", help=contestants.HELP)
+    ask_where(parser)
+
+
+def ask_where(parser: argparse.ArgumentParser) -> None:
+    """Which cells can be asked for, whatever the model."""
     parser.add_argument("--tasks", nargs="+", choices=ACCURACY, metavar="TASK", help="(default: all twelve)")
     parser.add_argument("--rows", nargs="+", type=int, default=SIZES, help="transitions shown (default %(default)s)")
     parser.add_argument("--contexts", type=int, default=5, help="logs a cell (default %(default)s)")

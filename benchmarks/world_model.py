@@ -2,12 +2,14 @@
 
     python -m benchmarks.world_model accuracy      all cells that world_model_accuracy.csv lacks
     python -m benchmarks.world_model accuracy --models incontext no-gate=runs/no-gate      our model and an ablation
+    python -m benchmarks.world_model prior         the network trained briefly, on OSWM's prior and on ours
     python -m benchmarks.world_model speed
     python -m benchmarks.world_model transfer --models incontext "the task"
     python -m benchmarks.world_model accuracy --quick --results runs/quick      a quick look; so with speed and transfer
 
 accuracy: models are shown the first 10, 30, 100, 300, 1,000 and 2,000 transitions of 5 logs of random actions of every
-task, and examined on 1,000 fresh ones each of random actions and of a noisy controller. speed: reading a context,
+task, and examined on 1,000 fresh ones each of random actions and of a noisy controller. prior: the same, for networks
+that are trained first. speed: reading a context,
 stepping 1, 256 and 2,048 environments, SB3's PPO in the loop, memory. transfer: SB3's agents learn in models of 3 logs
 of 1,000 transitions, 10 seeds each, and their final policies, never selected on the real task, play 50 real episodes;
 beside them agents that learn in the task itself for 1,000, 10,000 and 50,000 steps.
@@ -20,21 +22,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
-from benchmarks import world_accuracy, world_speed, world_transfer
+from benchmarks import world_accuracy, world_prior, world_speed, world_transfer
 from benchmarks.harness import RESULTS
 from benchmarks.tables import rows_of
 from benchmarks.world_tables import draw_accuracy, draw_transfer
 
-PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "accuracy": world_accuracy.main,
-    "speed": world_speed.main,
-    "transfer": world_transfer.main,
-}
+PARTS: dict[str, ModuleType] = {
+    "accuracy": world_accuracy, "prior": world_prior, "speed": world_speed, "transfer": world_transfer
+}  # fmt: skip
 QUICK = {
     "accuracy": ["--tasks", "CartPole-v1", "Room-v0", "--rows", "30", "100", "--contexts", "2"],
+    "prior": ["--steps", "20", "--tasks", "CartPole-v1", "Room-v0", "--rows", "30", "100", "--contexts", "2"],
     "speed": ["--steps", "4096", "--rounds", "2"],
     "transfer": ["--tasks", "CartPole-v1", "--seeds", "1", "--contexts", "1", "--steps", "4096", "--episodes", "5"],
 }
@@ -43,9 +45,10 @@ QUICK = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is missing of a part, then draw."""
     args = parse(argv)
-    PARTS[args.part](args)
-    draw = {"accuracy": draw_accuracy, "transfer": draw_transfer}.get(args.part)
-    table: Path = args.results / f"world_model_{args.part}.csv"
+    PARTS[args.part].main(args)
+    written = {"prior": "accuracy"}.get(args.part, args.part)
+    draw = {"accuracy": draw_accuracy, "transfer": draw_transfer}.get(written)
+    table: Path = args.results / f"world_model_{written}.csv"
     if draw and table.is_file():
         draw(table.with_suffix(".png"), rows_of(table))
 
@@ -54,7 +57,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; its defaults are the published protocols."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
-    for part, module in (("accuracy", world_accuracy), ("speed", world_speed), ("transfer", world_transfer)):
+    for part, module in PARTS.items():
         asked = parts.add_parser(part, description=module.__doc__)
         module.ask(asked)
         asked.add_argument("--quick", action="store_true", help=f"small budgets: {' '.join(QUICK[part])}")

@@ -245,6 +245,30 @@ def test_speed_is_measured_in_processes_of_their_own(tmp_path, monkeypatch, caps
     assert "0 of 1 cases to measure" in capsys.readouterr().out
 
 
+def test_priors_are_compared_by_networks_trained_alike(tmp_path, capsys):
+    quick = (
+        "prior",
+        "--steps",
+        2,
+        "--runs",
+        tmp_path / "runs",
+        "--tasks",
+        "CartPole-v1",
+        "--rows",
+        10,
+        "--contexts",
+        1,
+    )
+    run(tmp_path, *quick)
+    rows = rows_of(tmp_path / "world_model_accuracy.csv")
+    assert {row["model"] for row in rows} == {"our-prior", "oswm-prior"}
+    assert len({row["origin"] for row in rows}) == 2
+    cards = [(tmp_path / "runs" / f"{name}-2" / "card.json").read_text() for name in ("our-prior", "oswm-prior")]
+    assert all('"steps": 2' in card for card in cards)
+    run(tmp_path, *quick)
+    assert "0 of 2 cells to measure" in capsys.readouterr().out
+
+
 def lines(**figures):
     """Rows of the accuracy table: model -> its error in task A, at 10 rows."""
     return [

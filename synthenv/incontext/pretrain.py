@@ -8,6 +8,7 @@ doubt, on a logarithmic scale. Contexts are short at first (in-context learning 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,11 +24,13 @@ from synthenv.incontext.experts import solve
 from synthenv.incontext.gaussian_process import Search
 from synthenv.incontext.model import LEVELS, Architecture, Guess, Known, Network, squash
 from synthenv.incontext.prior import PriorSettings, sample
-from synthenv.incontext.rows import Rows
+from synthenv.incontext.rows import Rows, Shape
 from synthenv.pretrained import save
 from synthenv.pretraining import Losses, Plan, Schedule, pretrain
 from synthenv.recipe import digest
 
+Source = Callable[[torch.Generator, int, int], tuple[Rows, Shape]]
+"""Where tasks come from: so many rows of so many fresh ones."""
 FLOOR = 1e-10
 """Mean squared errors below this, in units of the outputs' mean square, are as good as none."""
 SLACK = 1e-3
@@ -71,7 +74,9 @@ class WorldModelRecipe:
     schedule: Schedule = field(default_factory=Schedule)
 
 
-def lesson(recipe: WorldModelRecipe, model: nn.Module, generator: torch.Generator, share: float) -> Losses:
+def lesson(
+    recipe: WorldModelRecipe, source: Source, model: nn.Module, generator: torch.Generator, share: float
+) -> Losses:
     """One batch of fresh tasks."""
     assert isinstance(model, Network)
     settings = recipe.contexts
@@ -79,7 +84,7 @@ def lesson(recipe: WorldModelRecipe, model: nn.Module, generator: torch.Generato
     most = settings.begin * (settings.longest / settings.begin) ** min(1.0, share / settings.grown)
     count = round(settings.shortest * (most / settings.shortest) ** drawn[0])
     tasks = max(2, round(settings.tasks * min(1.0, settings.begin / count)))
-    rows, shape = sample(generator, tasks, count + settings.queries, recipe.prior)
+    rows, shape = source(generator, tasks, count + settings.queries)
     if drawn[1] < SHUFFLED:
         rows = rows.pick(torch.randperm(rows.reward.shape[1], generator=generator, device=generator.device))
     context, queries = rows.pick(slice(None, count)), rows.pick(slice(count, None))
@@ -121,16 +126,17 @@ def build(recipe: WorldModelRecipe) -> Network:
 
 def pretrain_world_model(
     recipe: WorldModelRecipe, out: Path, run_folder: Path, *, resume: bool = False, progress: bool | None = None,
-    device: str = "cpu",
+    device: str = "cpu", source: Source | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train by a recipe and write the finished folder `out`; returns its card.
 
-    Raises ValueError as `pretraining.pretrain` does, and where `out` holds something else.
+    Tasks are those of the recipe's prior unless a source is given: a function of a module, or a partial of one. Raises
+    ValueError as `pretraining.pretrain` does, and where `out` holds something else.
     """
     check_free(out)
+    taught = partial(lesson, recipe, source or partial(sample, settings=recipe.prior))
     plan = Plan(
-        partial(build, recipe), partial(lesson, recipe), recipe.schedule, recipe.seed, digest(recipe), run_folder,
-        device=device,
+        partial(build, recipe), taught, recipe.schedule, recipe.seed, digest(recipe), run_folder, device=device
     )  # fmt: skip
     network, done = pretrain(plan, resume=resume, progress=progress)
     cost = {"steps": done.step, "seconds": round(done.seconds, 1),

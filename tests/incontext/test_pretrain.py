@@ -1,6 +1,7 @@
 """Pretraining of the world model: what is asked for, that it learns, that a folder comes out."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from synthenv import cli, recipe, seeding
 from synthenv.incontext.gaussian_process import Search
 from synthenv.incontext.model import LEVELS, Architecture, Guess
 from synthenv.incontext.pretrain import Contexts, WorldModelRecipe, build, lesson, losses, pretrain_world_model
+from synthenv.incontext.prior import sample
 from synthenv.incontext.rows import Rows
 from synthenv.incontext.weights import load
 from synthenv.pretraining import Schedule
@@ -19,6 +21,8 @@ TINY = WorldModelRecipe(
     "tiny", 0, Architecture(16, 1, 2),
     Contexts(tasks=3, longest=12, begin=8, queries=6, search=Search(rows=12, steps=2)), schedule=Schedule(steps=3),
 )  # fmt: skip
+
+TASKS = partial(sample, settings=TINY.prior)
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def test_slots_out_of_use_do_not_count():
 
 def test_a_lesson_is_its_generator(known):
     network = build(TINY)
-    one, two, other = (lesson(TINY, network, seeding.generator(seed), 0.5)["loss"] for seed in (1, 1, 2))
+    one, two, other = (lesson(TINY, TASKS, network, seeding.generator(seed), 0.5)["loss"] for seed in (1, 1, 2))
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
     one.backward()
@@ -80,6 +84,20 @@ def test_a_folder_comes_out_and_loads(tmp_path):
     assert all(torch.isfinite(leaf).all() for leaf in belief)
     assert isinstance(rows, Rows)
     assert "3 steps on synthetic tasks alone" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_tasks_come_from_where_one_says(tmp_path):
+    asked = []
+
+    def source(generator, tasks, rows):
+        asked.append((tasks, rows > TINY.contexts.queries))
+        return TASKS(generator, tasks, rows)
+
+    pretrain_world_model(TINY, tmp_path / "out", tmp_path / "run", source=source)
+    pretrain_world_model(TINY, tmp_path / "usual", tmp_path / "usual-run")
+    assert asked == [(3, True)] * 3
+    same, usual = (load(tmp_path / name).judge.weight for name in ("out", "usual"))
+    assert torch.equal(same, usual)
 
 
 def test_the_command_pretrains_and_resumes(tmp_path, capsys):
