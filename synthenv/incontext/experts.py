@@ -122,7 +122,7 @@ def solve(rows: Rows, shape: Shape, search: Search | None = None) -> Solution:
     )
     doubt = process.residual.abs().median(1).values * 1.5 + FINEST
     limit = FARTHEST * y.abs().amax(1, keepdim=True)[..., None]
-    end = logistic(rows.following, rows.terminated)
+    end = logistic(rows.following[..., kept[:-1]], rows.terminated)
     return Solution(
         units, columns, kept, used, regressors, end, y, process.residual, Record(alone, apart), doubt, limit
     )

@@ -1,11 +1,15 @@
-"""Where a task ends: logistic regression on powers of the state reached, many tasks at once.
+"""Where a task ends: logistic regression on features of the state reached, many tasks at once.
 
-Limits are linear in these features, and so are ellipsoids around a point. Fourth powers bulge such a ball into the
-corners of a box, which squares alone would cut. Newton's steps on the penalised likelihood, in float64. Far beyond the
-range of the states shown nothing is known, and no number goes on counting there: a position that ends nothing would
-otherwise, far enough out, speak louder than the angle that does. A fourth power stops at the range itself.
+Three shapes are tried. Squares tell limits, and ellipsoids along the axes. Fourth powers besides bulge a ball into the
+corners of a box. Products of two numbers besides squares tilt it, and know angles of which sines and cosines are seen.
+The shape of most evidence is taken (the penalty as a prior, and Laplace's approximation: MacKay 1992), products only
+where it is clear: there are many, and among few rows some always seem to tell.
 
-Letters: B tasks, C context rows, Q queries, O observation slots, F = 3 O + 1 features.
+Newton's steps on the penalised likelihood, in float64. Far beyond the range of the states shown nothing is known, and
+no number goes on counting there: a position that ends nothing would otherwise, far enough out, speak louder than the
+angle that does. Fourth powers and products stop at the range itself.
+
+Letters: B tasks, K shapes, C context rows, Q queries, O observation slots, F features.
 """
 
 from __future__ import annotations
@@ -29,6 +33,10 @@ BEYOND = 0.1
 meet one go on a little."""
 PENALTY = 0.05
 """Of the squared weights, in transitions' worth of likelihood; the constant's is as small."""
+CLEAR = 5.0
+"""Logarithm of the odds that evidence for products must overcome."""
+MOST = 8
+"""Numbers of a state with which products are tried."""
 
 
 class Logistic(NamedTuple):
@@ -38,7 +46,7 @@ class Logistic(NamedTuple):
     seen: tuple[Tensor, Tensor]
     """[B, 1, O] each, the least and the greatest that was shown, scaled."""
     weights: Tensor
-    """[B, F, 1]"""
+    """[B, F, 1], 0 for features that a task's shape does without."""
     own: Tensor
     """[B, C] float32, logits on the context itself."""
 
@@ -52,27 +60,46 @@ def logistic(following: Tensor, ended: Tensor) -> Logistic:
     states = scaling(following.double())
     reached = states(following.double())
     low, high = reached.amin(1, keepdim=True), reached.amax(1, keepdim=True)
-    phi, label = _features(reached, low, high), ended.double()[..., None]
-    rate = (label.sum(1) + 0.1) / (label.shape[1] + 1)  # [B, 1]
-    weights = torch.zeros_like(phi[:, 0])[..., None]
-    weights[:, -1] = torch.logit(rate)
+    phi = _features(reached, low, high)
+    shapes, odds = _shapes(reached)
+    weights, evidence = _fit(phi[:, None] * shapes[:, None], ended.double()[:, None, :, None])
+    best = (evidence + odds).argmax(1)  # [B]
+    chosen = weights[torch.arange(len(best), device=best.device), best]
+    return Logistic(states, (low, high), chosen, _logits(phi, chosen))
+
+
+def _fit(phi: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights [B, K, F, 1] and the logarithm of their evidence [B, K], for features [B, K, C, F], labels [B, 1, C, 1].
+
+    Features that are 0 throughout get no weight and change no evidence.
+    """
+    rate = (label.sum(2) + 0.1) / (label.shape[2] + 1)  # [B, 1, 1]
+    begin = torch.zeros_like(phi[:, :, 0])[..., None]
+    begin[..., -1, :] = torch.logit(rate)
     rest = torch.eye(phi.shape[-1], dtype=phi.dtype, device=phi.device) * PENALTY
-    begin = weights
+    weights = begin
     for _ in range(STEPS):
-        chance = torch.sigmoid(phi @ weights)
-        slope = phi.mT @ (label - chance) - PENALTY * (weights - begin)
-        bend = (phi * (chance * (1 - chance))).mT @ phi + rest
-        tried = weights + torch.linalg.solve(bend, slope) * slope.new_tensor(LENGTHS)  # [B, F, K]
-        best = _likelihood(phi, label, tried, begin).argmax(-1)  # [B]
-        weights = tried.gather(-1, best[:, None, None].expand_as(weights))
-    return Logistic(states, (low, high), weights, _logits(phi, weights))
+        slope, bend = _slopes(phi, label, weights)
+        slope = slope - PENALTY * (weights - begin)
+        tried = weights + torch.linalg.solve(bend + rest, slope) * slope.new_tensor(LENGTHS)  # [B, K, F, L]
+        best = _likelihood(phi, label, tried, begin).argmax(-1)  # [B, K]
+        weights = tried.gather(-1, best[..., None, None].expand_as(weights))
+    _, bend = _slopes(phi, label, weights)
+    volume = torch.linalg.slogdet((bend + rest) / PENALTY).logabsdet
+    return weights, _likelihood(phi, label, weights, begin)[..., 0] - volume / 2
+
+
+def _slopes(phi: Tensor, label: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """First [B, K, F, 1] and, negative, second derivatives [B, K, F, F] of the likelihood without its penalty."""
+    chance = torch.sigmoid(phi @ weights)
+    return phi.mT @ (label - chance), (phi * (chance * (1 - chance))).mT @ phi
 
 
 def _likelihood(phi: Tensor, label: Tensor, weights: Tensor, begin: Tensor) -> Tensor:
-    """Penalised log-likelihood [B, K] of K weights a task, [B, F, K]."""
-    logit = phi @ weights  # [B, C, K]
+    """Penalised log-likelihood [B, K, L] of L weights each, [B, K, F, L]."""
+    logit = phi @ weights  # [B, K, C, L]
     told = label * logit - functional.softplus(logit)
-    return told.sum(1) - 0.5 * PENALTY * (weights - begin).square().sum(1)
+    return told.sum(2) - 0.5 * PENALTY * (weights - begin).square().sum(2)
 
 
 def _logits(phi: Tensor, weights: Tensor) -> Tensor:
@@ -81,11 +108,30 @@ def _logits(phi: Tensor, weights: Tensor) -> Tensor:
 
 
 def _features(states: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """States [B, N, O], the range shown [B, 1, O] -> [B, N, 3 O + 1]: first, second and fourth powers, and one.
+    """States [B, N, O], the range shown [B, 1, O] -> [B, N, F]: numbers, squares, fourth powers, products, and one.
 
-    The fourth is that of half a state, which the penalty makes dearer: its own would believe few rows too much.
+    The fourth power is that of half a number, which the penalty makes dearer: its own would believe few rows too much.
     """
     rim = BEYOND * (high - low)
     near = states.clamp(low - rim, high + rim)
     inside = states.clamp(low, high)
-    return torch.cat((near, near.square(), (inside / 2) ** 4, torch.ones_like(states[..., :1])), -1)
+    one, other = _pairs(states)
+    return torch.cat(
+        (near, near.square(), (inside / 2) ** 4, inside[..., one] * inside[..., other], torch.ones_like(near[..., :1])),
+        -1,
+    )
+
+
+def _shapes(states: Tensor) -> tuple[Tensor, Tensor]:
+    """Which features of states [B, N, O] each shape has [K, F], and the logarithm of its odds [K]."""
+    size, pairs = states.shape[-1], len(_pairs(states)[0])
+    kinds = [(1, 1, 0, 0, 1), (1, 1, 1, 0, 1), (1, 1, 0, 1, 1)][: 3 if pairs else 2]
+    counts = torch.tensor((size, size, size, pairs, 1), device=states.device)
+    shapes = states.new_tensor(kinds).repeat_interleave(counts, 1)
+    return shapes, states.new_tensor((0.0, 0.0, -CLEAR))[: len(shapes)]
+
+
+def _pairs(states: Tensor) -> Tensor:
+    """Numbers of states [B, N, O] whose products are looked at, int64 [2, pairs]: none where there are too many."""
+    size = states.shape[-1] if states.shape[-1] <= MOST else 0
+    return torch.triu_indices(size, size, 1, device=states.device)

@@ -182,9 +182,8 @@ class Network(nn.Module):
         unsure = torch.maximum(spreads[..., PROCESS], doubt).clamp(max=1.0)  # it knows best where
         unit = (unit + trust[..., PROCESS] * unsure.square()).sqrt()
         quantiles = mean[..., None] + (unit * (widen[..., 0] - 1).clamp(-12, 8).exp())[..., None] * fan(steps)
-        following = observation.double()
         moved = (mean.detach() * solution.units.size)[..., :-1]
-        following[..., solution.kept[:-1]] += moved
+        following = observation[..., solution.kept[:-1]].double() + moved
         end = solution.end.predict(following) * torch.exp(ends[..., 0].clamp(-3, 3)) + ends[..., 1]
         return Guess(mean, quantiles, unit, end, trust, pivot)
 
