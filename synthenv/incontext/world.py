@@ -204,12 +204,13 @@ class Simulator:
     def doubt(self, prediction: Prediction) -> Tensor:
         """How little is known of what is predicted, [Q]: 0 for nothing unknown, 1 and more for a guess.
 
-        The sum of two parts, each the largest of any number: its standard deviation, in units of how much it changes
-        from step to step, and how far it leaves the range of the data, in units of that range. The second is for what
-        may lie out there that no model can foresee: a limit that ends episodes, say.
+        The sum of three parts: the standard deviation of the observation, in units of how much it changes from step to
+        step, and how far it leaves the range of the data, in units of that range, both of the number where it is most;
+        and the standard deviation of the reward, in units of the data's typical one. The second is for what may lie out
+        there that no model can foresee, a limit that ends episodes, say; the third for moves that were never made.
         """
         apart = (prediction.next_obs_std * self._certainty).amax(-1)
-        return apart + self.beyond(prediction.next_obs).amax(-1)
+        return apart + self.beyond(prediction.next_obs).amax(-1) + prediction.reward_std / self.wage
 
     def beyond(self, observation: Tensor) -> Tensor:
         """How far observations [Q, O] are outside the range of the data, in units of that range: [Q, O], 0 inside."""

@@ -27,6 +27,24 @@ def test_reaches_into_the_corners_of_a_box():
     assert torch.equal(often.predict(grid) > 0, ~inside)
 
 
+def test_tilts_where_the_evidence_is_clear():
+    """The height of an arm's tip, of whose two joints sines and cosines are seen: products alone tell it."""
+    turned = 6.3 * torch.rand((1, 3000, 2), generator=torch.Generator().manual_seed(0))
+    x = torch.cat((turned.sin(), turned.cos()), -1)
+    up = turned[..., 0].cos() + turned.sum(-1).cos() > 1
+
+    def right(rows):
+        return ((logistic(x[:, :rows], up[:, :rows]).predict(x[:, 1000:]) > 0) == up[:, 1000:]).float().mean()
+
+    assert right(1000) > 0.98
+    assert not logistic(x[:, :20], up[:, :20]).weights[0, 3 * 4 : -1].any()
+
+
+def test_large_states_do_without_products():
+    ended, x = torch.arange(30)[None] > 20, states(30).repeat(1, 1, 3)[:1]
+    assert [logistic(x[..., :size], ended).weights.shape[1] for size in (8, 9)] == [3 * 8 + 28 + 1, 3 * 9 + 1]
+
+
 def test_a_number_that_was_never_large_says_no_more_where_it_is():
     x = states(100)
     x[..., 0] *= 0.1  # what it seems to say is chance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,14 @@ def test_doubt_grows_beyond_the_data() -> None:
     far = sim.doubt(sim.predict(data.observation + np.float32([50, 0, 0, 0]), data.action))
     assert far.min() > 10 * near.max()
     assert not sim.beyond(torch.tensor(context().observation)).any()
+
+
+def test_rewards_that_nobody_knows_are_doubted() -> None:
+    sim, data = simulator("Pendulum-v1"), context("Pendulum-v1")
+    found = sim.predict(data.observation[:5], data.action[:5])
+    wide = replace(found, reward_quantiles=3 * found.reward_quantiles)
+    more = 2 * found.reward_std / np.sqrt(np.square(data.reward).mean())
+    torch.testing.assert_close(sim.doubt(wide) - sim.doubt(found), more, rtol=1e-3, atol=1e-6)
 
 
 def test_first_states_are_those_of_the_data_with_a_little_jitter() -> None:
