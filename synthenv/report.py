@@ -145,7 +145,8 @@ def sweeps(
             low, middle, high = np.clip(found.T, *within)
             if len(budgets) == 1:
                 axis.vlines(budgets, low, high, color=colour, linewidth=1.2)
-            axis.fill_between(budgets, low, high, color=colour, alpha=0.12, linewidth=0)
+            else:
+                axis.fill_between(budgets, low, high, color=colour, alpha=0.12, linewidth=0)
             axis.plot(budgets, middle, "o-", color=colour, markersize=3, linewidth=1.2, label=label)
         axis.set_title(title, fontsize=10)
         axis.set_xscale("log")

@@ -84,3 +84,9 @@ def test_sweeps_draw_medians_over_growing_budgets(tmp_path, drawn):
     assert first.get_lines()[1].get_color() == second.get_lines()[0].get_color()
     assert (first.get_xscale(), first.get_yscale()) == ("log", "log")
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["gp", "ours"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_sweeps_draw_a_single_budget(tmp_path, drawn):
+    report.sweeps(tmp_path / "sweeps.png", {"A": {"ours": {1000: [3.0, 5.0]}}}, "rows", "return", logarithmic=False)
+    assert len(drawn[0].axes[0].collections) == 1  # the bar
