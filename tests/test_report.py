@@ -1,6 +1,7 @@
 """Plots show what they were given; tables read as a person would write them."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from synthenv import report
