@@ -5,14 +5,14 @@
     python -m benchmarks.world_model prior         the network trained briefly, on OSWM's prior and on ours
     python -m benchmarks.world_model speed
     python -m benchmarks.world_model transfer --models incontext "the task"
-    python -m benchmarks.world_model accuracy --quick --results runs/quick      a quick look; so with speed and transfer
+    python -m benchmarks.world_model accuracy --quick --results runs/quick      a quick look; so with the others
 
 accuracy: models are shown the first 10, 30, 100, 300, 1,000 and 2,000 transitions of 5 logs of random actions of every
 task, and examined on 1,000 fresh ones each of random actions and of a noisy controller. prior: the same, for networks
-that are trained first. speed: reading a context,
-stepping 1, 256 and 2,048 environments, SB3's PPO in the loop, memory. transfer: SB3's agents learn in models of 3 logs
-of 1,000 transitions, 10 seeds each, and their final policies, never selected on the real task, play 50 real episodes;
-beside them agents that learn in the task itself for 1,000, 10,000 and 50,000 steps.
+that are trained first. speed: reading a context, stepping 1, 256 and 2,048 environments, SB3's PPO in the loop, memory.
+transfer: SB3's agents learn in models of 3 logs of 1,000 transitions, 10 seeds each, and their final policies, never
+selected on the real task, play 50 real episodes; beside them agents that learn in the task itself for 1,000, 10,000 and
+50,000 steps.
 
 A killed run goes on where it was. Figures of other weights are measured again; those of classical fits stay, so that
 new weights cost only their own cells. Writes world_model_{accuracy,speed,transfer}.csv, and plots of two.

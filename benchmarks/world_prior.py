@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import oswm_prior, world_accuracy
-from synthenv import shelf
+from synthenv import checkpoint, shelf
 from synthenv.incontext.pretrain import Source, WorldModelRecipe, pretrain_world_model
 from synthenv.incontext.weights import SHIPPED
 from synthenv.pretrained import load
@@ -43,5 +43,5 @@ def trained(name: str, steps: int, runs: Path) -> Path:
     out, run = runs / label, runs / f"{label}-run"
     if not out.exists():
         short = replace(recipe, id=label, schedule=replace(recipe.schedule, steps=steps))
-        pretrain_world_model(short, out, run, resume=run.exists(), source=PRIORS[name])
+        pretrain_world_model(short, out, run, resume=(run / checkpoint.NAME).exists(), source=PRIORS[name])
     return out

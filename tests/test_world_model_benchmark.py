@@ -246,19 +246,9 @@ def test_speed_is_measured_in_processes_of_their_own(tmp_path, monkeypatch, caps
 
 
 def test_priors_are_compared_by_networks_trained_alike(tmp_path, capsys):
-    quick = (
-        "prior",
-        "--steps",
-        2,
-        "--runs",
-        tmp_path / "runs",
-        "--tasks",
-        "CartPole-v1",
-        "--rows",
-        10,
-        "--contexts",
-        1,
-    )
+    (tmp_path / "runs" / "our-prior-2-run").mkdir(parents=True)  # killed before its first checkpoint
+    small = ("--steps", 2, "--tasks", "CartPole-v1", "--rows", 10, "--contexts", 1)
+    quick = ("prior", "--runs", tmp_path / "runs", *small)
     run(tmp_path, *quick)
     rows = rows_of(tmp_path / "world_model_accuracy.csv")
     assert {row["model"] for row in rows} == {"our-prior", "oswm-prior"}
