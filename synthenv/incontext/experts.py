@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from synthenv.incontext.closed_form import Ridge, Scaling, ridge, scaling
-from synthenv.incontext.gaussian_process import GaussianProcess, Search, gaussian_process
+from synthenv.incontext.gaussian_process import SCARCE, GaussianProcess, gaussian_process
+from synthenv.incontext.hyperparameters import Search
 from synthenv.incontext.logistic import Logistic, logistic
 from synthenv.incontext.neighbours import Neighbours, neighbours
 from synthenv.incontext.rows import Rows, Shape
@@ -113,7 +114,8 @@ def solve(rows: Rows, shape: Shape, search: Search | None = None) -> Solution:
     process = gaussian_process(x, y, varied, used, search)
     plain = process
     if x.shape[1] < LARGE:
-        brief = Search(search.rows, search.steps // (1 if x.shape[1] <= PLAIN else 2), refined=False)
+        refined = search.refined and x.shape[1] <= SCARCE
+        brief = Search(search.rows, search.steps // (1 if x.shape[1] <= PLAIN else 2), refined)
         plain = gaussian_process(x, y, varied, used, brief, PLAIN, trend=False)
     regressors = (ridge(x, y, 1), ridge(x, y, 2), process, plain, neighbours(x, y))
     alone, apart = (

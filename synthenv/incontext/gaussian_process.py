@@ -1,22 +1,21 @@
 """A Gaussian process for every output of every task: a linear and a smooth part, each as large as the data say.
 
-The kernel is 1 + a x.x' + b exp(-|(x - x') / l|^2 / 2), with a length scale l an input: far from the data it goes on as
-a line and says that it is unsure. Hyperparameters are those of greatest posterior density on a few rows
-of the context (Rasmussen, Williams 2006, section 5.4), found by sign-based steps along the exact gradient; a weak prior
-over them keeps ten rows from being explained by a hundred wiggles.
+Far from the data it goes on as a line and says that it is unsure. Hyperparameters are those of greatest posterior
+density on a few rows of the context (Rasmussen, Williams 2006, section 5.4), found by sign-based steps along the exact
+gradient; a weak prior over them keeps ten rows from being explained by a hundred wiggles. Where there are few rows,
+many hyperparameters are plausible: some are drawn from the posterior, and what they expect is averaged.
 
 Up to `INDUCING` rows the process is exact. Beyond, it is that of the kernel's projection on so many rows spread over
 the context (deterministic training conditional, Seeger, Williams, Lawrence 2003): a linear model with as many features,
 which is how either case is solved, leave-one-out errors included.
 
-Letters: B tasks, C context rows, Q queries, D inputs, Y outputs, G = B * Y processes, M inducing rows.
+Letters: B tasks, C context rows, Q queries, D inputs, Y outputs, G = B * Y processes, M inducing rows, S draws.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -24,6 +23,8 @@ from torch import Tensor
 
 from synthenv.incontext.cholesky import inverse_root, root
 from synthenv.incontext.closed_form import Scaling, scaling
+from synthenv.incontext.hyperparameters import Search, likeliest, plausible, usual
+from synthenv.incontext.kernel import JITTER, Beside, Kernel
 from synthenv.incontext.leaving_out import left_out
 
 INDUCING = 256
@@ -34,108 +35,8 @@ PAYS = (1e-9, 0.02)
 """A second look pays where leave-one-out errors, squared, are between: below nobody minds, above nothing is smooth."""
 DECADES = 8
 """By so many powers of ten the noise may have been underestimated on few rows."""
-LARGEST = 8.0
-"""Logarithms of hyperparameters end here, and at three times as much below."""
-SHORTEST = -3.0
-"""Logarithm of the shortest length scale: distances in units of shorter ones lose too many digits."""
-JITTER = 1e-9
-"""Added to the diagonal, in units of the outputs' variance: the error that is never undercut."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """How long hyperparameters are looked for."""
-
-    rows: int = 96
-    """Rows that they are fitted on at most."""
-    steps: int = 24
-    """Steps where it sees as many rows; more where it sees fewer, which are quicker."""
-    refined: bool = True
-    """Look a second time, on as many rows as the kernel is projected on and with twice as many of these, at outputs for
-    which that pays."""
-
-
-class Kernel(NamedTuple):
-    """Logarithms of the hyperparameters of G processes.
-
-    lengths: [G, D]. smooth, linear, noise: [G, 1], variances.
-    """
-
-    lengths: Tensor
-    smooth: Tensor
-    linear: Tensor
-    noise: Tensor
-
-    def pick(self, some: Tensor) -> Kernel:
-        """Those of some processes, by index or bool [G]."""
-        return Kernel(*(leaf[some] for leaf in self))
-
-    def variance(self, x: Tensor) -> Tensor:
-        """Prior variance [G, N] of rows x [G, N, D], noise left out."""
-        return 1 + self.linear.exp() * x.square().sum(-1) + self.smooth.exp()
-
-    def beside(self, z: Tensor) -> Beside:
-        """What covariances with rows z [G, M, D] take, whatever the others are."""
-        scale, most = (-self.lengths).exp()[:, None], self.smooth[..., None]
-        short, sloped = z * scale, self.linear.exp()[..., None] * z
-        return Beside(scale, short.mT, most - short.square().sum(-1)[:, None] / 2, most, sloped.mT)
-
-
-class Beside(NamedTuple):
-    """Rows z [G, M, D] laid out for covariances with other rows; see `Kernel.beside`."""
-
-    scale: Tensor
-    """[G, 1, D], inverse length scales."""
-    short: Tensor
-    """[G, D, M], z in length scales."""
-    near: Tensor
-    """[G, 1, M], logarithm of the smooth part's covariance with the origin."""
-    most: Tensor
-    """[G, 1, 1], logarithm of its variance, which rounding must not exceed."""
-    sloped: Tensor
-    """[G, D, M], z times the linear part's variance."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Covariances [G, N, M] of rows x [G, N, D], noise left out."""
-        return self.smooth(x).baddbmm_(x, self.sloped).add_(1)
-
-    def smooth(self, x: Tensor) -> Tensor:
-        """The smooth part of the covariances [G, N, M] of rows x [G, N, D]."""
-        x = x * self.scale
-        exponent = torch.baddbmm(self.near - x.square().sum(-1, keepdim=True) / 2, x, self.short)
-        return exponent.clamp_(max=self.most).exp_()
-
-    def pick(self, some: Tensor) -> Beside:
-        """Those of some processes, by bool [G]."""
-        return Beside(*(leaf[some] for leaf in self))
-
-
-class Prior(NamedTuple):
-    """What hyperparameters are like before any data: normal distributions of their logarithms."""
-
-    mean: Kernel
-    spread: Kernel
-
-
-def usual(sizes: Tensor, inputs: int, trend: bool = True) -> Prior:
-    """Prior for outputs of variance about 1 and standardised inputs, of which sizes [G] out of D vary; leaves [G, ...].
-
-    Without a trend there is no linear part: far from the data the process expects the mean, not a line.
-    Found by CMA-ES on tasks of the synthetic prior with 8 to 60 rows, for the smallest error on other rows: scales are
-    long and noise is small until the rows say otherwise.
-    """
-    size = sizes.double().clamp(min=1).log()[:, None]  # [G, 1]
-    flat = torch.zeros_like(size)
-
-    def kernel(lengths: Tensor, *others: Tensor) -> Kernel:
-        return Kernel(lengths.expand(-1, inputs), *others)
-
-    if not trend:
-        return Prior(
-            kernel(flat + 1.0, flat, flat - 3 * LARGEST, flat - 10), kernel(*(flat + w for w in (10, 4, 0.01, 8)))
-        )
-    mean = kernel(flat + 1.45, flat - 1.0, 0.7 - 0.7 * size, flat - 12.5)
-    return Prior(mean, kernel(*(flat + width for width in (10, 4, 4, 8))))
+SCARCE, DRAWS = 128, 8
+"""Up to so many rows, hyperparameters are drawn so many times."""
 
 
 class Part(NamedTuple):
@@ -181,12 +82,23 @@ class GaussianProcess(NamedTuple):
     """[B, C, Y] leave-one-out errors."""
     apart: Tensor
     """[B, C, Y]"""
+    draws: int = 1
+    """Hyperparameters of each process, whose expectations are averaged."""
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [B, Q, Y] at x [B, Q, D]; of other outputs, those of the context and 0."""
         rows = self.inputs(x.double())[self.task]  # [G, Q, D]
         mean, spread = in_order(self.parts, [part.predict(rows[part.of]) for part in self.parts])
+        if self.draws > 1:
+            means, spread = self.by_draw(mean), self.by_draw(spread)  # [G, S, Q]
+            mean = means.mean(1)
+            spread = (spread.square() + (means - mean[:, None]).square()).mean(1).sqrt()
         return self.full(mean) + self.offset, self.full(spread)
+
+    def by_draw(self, flat: Tensor) -> Tensor:
+        """[G * S, N] -> [G, S, N] for S draws."""
+        drawn: Tensor = flat.unflatten(0, (-1, self.draws))
+        return drawn
 
     def full(self, flat: Tensor) -> Tensor:
         """What is known of each process, [G, N], by task and output: [B, N, Y]."""
@@ -215,20 +127,25 @@ def gaussian_process(
     some = spread_over(x.shape[1], min(most, search.rows))
     steps = round(search.steps * (search.rows / len(some)) ** 0.75)
     kernel = likeliest(rows[:, some], targets[:, some], prior, prior.mean, steps)
-    parts: tuple[Part, ...] = (
-        fit(torch.arange(len(task), device=x.device), rows, targets, kernel, most, x.shape[1] > len(some)),
-    )
+    of, draws, partly = torch.arange(len(task), device=x.device), 1, x.shape[1] > len(some)
+    if search.refined and x.shape[1] <= SCARCE:
+        draws, partly, generator = DRAWS, False, torch.Generator().manual_seed(0)
+        kernel, of = plausible(rows, targets, prior, kernel, draws, generator)
+        rows, targets = rows[of], targets[of]
+    parts: tuple[Part, ...] = (fit(of, rows, targets, kernel, most, noisier=partly),)
     error = parts[0].residual.square().mean(1)
     again = (error > PAYS[0]) & (error < PAYS[1])
-    if search.refined and x.shape[1] > len(some) and again.any():
-        some, prior = spread_over(x.shape[1], most), Prior(*(leaf.pick(again) for leaf in prior))
+    if search.refined and partly and again.any():
+        some, prior = spread_over(x.shape[1], most), prior.pick(again)
         rows, targets = rows[again], targets[again]
         kernel = likeliest(rows[:, some], targets[:, some], prior, kernel.pick(again), steps)
-        second = fit(again.nonzero()[:, 0], rows, targets, kernel, 2 * most, x.shape[1] > len(some))
+        partly = x.shape[1] > len(some)
+        second = fit(again.nonzero()[:, 0], rows, targets, kernel, 2 * most, noisier=partly)
         parts = (parts[0].pick(~again), second)
-    fitted = GaussianProcess(inputs, task, slot, parts, offset, targets, targets)
-    alone, apart = in_order(parts, [(part.residual, part.apart) for part in parts])
-    return fitted._replace(residual=fitted.full(alone), apart=fitted.full(apart))
+    fitted = GaussianProcess(inputs, task, slot, parts, offset, targets, targets, draws)
+    missed = in_order(parts, [(part.residual, part.apart) for part in parts])
+    alone, apart = (fitted.full(fitted.by_draw(error).mean(1)) for error in missed)
+    return fitted._replace(residual=alone, apart=apart)
 
 
 def in_order(parts: Sequence[Part], found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -301,49 +218,3 @@ def unit_added(matrix: Tensor) -> Tensor:
 def spread_over(count: int, most: int) -> Tensor:
     """Indices [M] int64 of at most so many of `count` rows, evenly spread."""
     return torch.linspace(0, count - 1, min(count, most)).round().long()
-
-
-def likeliest(x: Tensor, y: Tensor, prior: Prior, begin: Kernel, steps: int) -> Kernel:
-    """Hyperparameters of greatest posterior density for rows x [G, N, D], centred targets y [G, N, 1].
-
-    Every number has a step of its own, which grows while the gradient keeps its sign and is halved when it turns
-    (Rprop, Riedmiller and Braun 1993): scales that differ by orders of magnitude do not matter to it.
-    """
-    size = x.shape[-1]
-    middle, width = torch.cat(prior.mean, 1), torch.cat(prior.spread, 1)  # [G, D + 3]
-    at = torch.cat(begin, 1)
-    length, before = torch.full_like(at, 0.4), torch.zeros_like(at)
-    for _ in range(steps):
-        slope = _slope(_kernel(at, size), x, y) - (at - middle) / width.square()
-        turned = slope * before
-        length = length * torch.where(turned > 0, 1.25, torch.where(turned < 0, 0.5, 1.0))
-        slope = torch.where(turned < 0, 0.0, slope)
-        at = (at + length.clamp_(max=1.0) * slope.sign()).clamp(-3 * LARGEST, LARGEST)
-        at[:, :size].clamp_(min=SHORTEST)
-        before = slope
-    return _kernel(at, size)
-
-
-def _kernel(at: Tensor, size: int) -> Kernel:
-    return Kernel(*at.split([size, 1, 1, 1], 1))
-
-
-def _slope(kernel: Kernel, x: Tensor, y: Tensor) -> Tensor:
-    """Gradient [G, D + 3] of the log marginal likelihood in the logarithms of the hyperparameters."""
-    inner = x @ x.mT
-    linear, noise = kernel.linear.exp()[..., None] * inner, kernel.noise.exp()[..., None]
-    smooth = kernel.beside(x).smooth(x)
-    total = 1 + linear + smooth
-    total.diagonal(dim1=1, dim2=2).add_(noise[..., 0] + JITTER * kernel.variance(x).mean(1, keepdim=True))
-    inverse = torch.cholesky_inverse(root(total))
-    alpha = inverse @ y
-    weight = alpha @ alpha.mT - inverse  # [G, N, N]
-    bent = weight * smooth
-    pull = (bent.sum(1, keepdim=True) @ x.square() - (x * (bent @ x)).sum(1, keepdim=True))[:, 0]  # [G, D]
-    parts = [
-        pull * (-2 * kernel.lengths).exp(),
-        0.5 * bent.sum((1, 2))[:, None],
-        0.5 * (weight * linear).sum((1, 2))[:, None],
-        0.5 * noise[..., 0] * weight.diagonal(dim1=1, dim2=2).sum(1, keepdim=True),
-    ]
-    return torch.cat(parts, 1)

@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from synthenv.attention import Memory, SetTransformer
 from synthenv.incontext.experts import EXPERTS, PROCESS, Solution, inputs, solve
-from synthenv.incontext.gaussian_process import Search, spread_over
+from synthenv.incontext.gaussian_process import spread_over
+from synthenv.incontext.hyperparameters import Search
 from synthenv.incontext.rows import ACTIONS, OBSERVATIONS, Rows, Shape
 
 LEVELS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.995)

@@ -21,7 +21,7 @@ from torch.nn import functional
 from synthenv import shelf
 from synthenv.artifact import check_free
 from synthenv.incontext.experts import solve
-from synthenv.incontext.gaussian_process import Search
+from synthenv.incontext.hyperparameters import Search
 from synthenv.incontext.model import LEVELS, Architecture, Guess, Known, Network, squash
 from synthenv.incontext.prior import PriorSettings, sample
 from synthenv.incontext.rows import Rows, Shape
