@@ -31,6 +31,9 @@ def register(folder: str | Path) -> str:
 def _register(card: dict[str, object], artifact: str) -> None:
     """A bandit's episodes end by themselves after one step, so only the multi-step form gets a time limit."""
     limit = card["horizon"] if card["form"] == "mdp" else None
+    before = gymnasium.registry.get(str(card["id"]))
+    if before is not None and "artifact" in before.kwargs:
+        del gymnasium.registry[before.id]  # made again: the new one takes its place without Gymnasium's warning
     gymnasium.register(
         id=str(card["id"]),
         entry_point="synthenv.gym:SynthEnv",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from synthenv import commands
+from synthenv.catalogue import unknown
 
 Command = Callable[[argparse.Namespace], None]
 Add = Callable[[Command, str], argparse.ArgumentParser]
@@ -21,17 +25,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Command = args.command
     try:
         command(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         print(f"synthenv: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Takes options by their whole names alone, and tells the nearest one there is."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The arguments; unlike its parent's it refuses what is left over, for only this parser knows its options."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            wrong = next((word.partition("=")[0] for word in rest if word.startswith("-")), "")
+            near = get_close_matches(wrong, self._option_string_actions, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; see {self.prog} --help"
+            self.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
+        return found, rest
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            what = action.metavar if isinstance(action.metavar, str) else "choice"
+            raise argparse.ArgumentError(action, unknown(what, str(value), action.choices))
+
+
+def parser() -> Parser:
     """All commands and their arguments."""
     from synthenv import __version__
 
-    top = argparse.ArgumentParser(prog="synthenv", description="Synthetic environments: make, show, train in, measure.")
+    top = Parser(prog="synthenv", description="Synthetic environments: make, show, train in, measure.")
     top.add_argument("--version", action="version", version=f"synthenv {__version__}")
     rooms = top.add_subparsers(required=True, metavar="command")
 

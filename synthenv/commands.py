@@ -17,15 +17,19 @@ def list_(args: argparse.Namespace) -> None:
     """List the environments, agents and pretrained models on the shelves."""
     from synthenv import shelf
 
-    def shown(kind: shelf.Kind, *columns: str) -> None:
-        print(f"{kind}  ({shelf.root(kind)})")
-        for name in shelf.ids(kind):
-            facts = shelf.card(shelf.find(name, kind))
-            print(f"  {name:34}" + "  ".join(f"{facts[column]:24}" for column in columns).rstrip())
+    def shown(room: shelf.Kind, **columns: str) -> None:
+        """A shelf's table; columns: header -> key in the cards."""
+        cards = {name: shelf.card(shelf.find(name, room)) for name in shelf.ids(room)}
+        rows = ([name, *(str(card[key]) for key in columns.values())] for name, card in cards.items())
+        lines = [["id", *columns], *rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(1 + len(columns))]
+        print(f"{room}  ({shelf.root(room)})")
+        for line in lines:
+            print("  " + "  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
 
-    shown("envs", "target", "form")
-    shown("agents", "env_id", "algorithm")
-    shown("models", "kind")
+    shown("envs", task="target", form="form")
+    shown("agents", environment="env_id", algorithm="algorithm")
+    shown("models", kind="kind")
 
 
 def show(args: argparse.Namespace) -> None:
@@ -72,7 +76,10 @@ def evolve(args: argparse.Namespace) -> None:
     instead: dict[str, Any] = {}
     default = meta.default_recipe
     target = args.target
+    if args.recipe:
+        there(args.recipe, "recipe", "synthenv evolve --target ID needs none")
     if args.context:
+        there(args.context, "transitions", "synthenv imagine ID collects some and keeps them")
         from synthenv.imagine import stand_in, thrifty
         from synthenv.incontext import Transitions, WorldModel
 
@@ -99,8 +106,11 @@ def imagine(args: argparse.Namespace) -> None:
     from synthenv.scores import statistics
 
     settings = None
+    kind = None if args.algo == "evolve" else sb3.algorithm(args.algo, besides=("evolve",))
     if args.hyperparameters:
-        settings = presets.read(args.hyperparameters, args.target, sb3.algorithm(args.algo)).settings
+        if kind is None:
+            raise ValueError("--hyperparameters are for an algorithm of Stable-Baselines3; evolve takes none")
+        settings = presets.read(hyperparameters(args), args.target, kind).settings
     plan = Plan(
         args.transitions, args.rounds, args.plan or args.algo, args.steps, args.n_envs, settings, args.penalty,
         margin=args.margin, max_std=args.max_std, sticky=args.sticky, episodes=args.episodes, seed=args.seed,
@@ -118,6 +128,7 @@ def pretrain(args: argparse.Namespace) -> None:
 
     from synthenv.recipe import load
 
+    there(args.recipe, "recipe", "copy one from the folders in models/")
     keys = set(yaml.safe_load(args.recipe.read_text(encoding="utf-8")) or {})
     if "contexts" in keys:
         from synthenv.incontext.pretrain import WorldModelRecipe, pretrain_world_model
@@ -155,7 +166,7 @@ def train(args: argparse.Namespace) -> None:
     kind = sb3.algorithm(args.algorithm)
     preset = presets.Preset(None, None, {})
     if args.hyperparameters:
-        preset = presets.read(args.hyperparameters, environment, kind)
+        preset = presets.read(hyperparameters(args), environment, kind)
     start = time.process_time()
     with one_thread():
         model = sb3.train(
@@ -171,7 +182,7 @@ def train(args: argparse.Namespace) -> None:
         print(f"{kind.__name__} in {environment}: {model.num_timesteps:,} steps, {cpu_seconds:.1f} CPU seconds")
         found = statistics(sb3.evaluate(model, target, args.episodes, args.seed + 1))
     print(summary(target, found))
-    folder = args.out or Path("runs") / f"{kind.__name__}-{environment}"
+    folder = args.out or Path("runs") / f"{kind.__name__.lower()}-{environment}"
     facts = {"target": target, "seed": args.seed, "cpu_seconds": cpu_seconds}
     sb3.save_agent(model, folder, env_id=environment, scores=found, hyperparameters=preset.settings, facts=facts)
     print(f"saved to {folder}")
@@ -198,6 +209,10 @@ def rank(args: argparse.Namespace) -> None:
     from synthenv.ranking import commands
     from synthenv.threads import one_thread
 
+    columns = "a CSV file with the columns task, pipeline and score; synthenv rank --help names the others"
+    for path in (args.runs, args.observed):
+        if path:
+            there(path, "runs", f"expected {columns}")
     with one_thread(), warnings_as_lines():
         if args.what == "evaluate":
             print(commands.evaluation(args.runs, args.ranker, minimize=args.minimize, repair=args.repair))
@@ -244,6 +259,22 @@ def card(args: argparse.Namespace) -> None:
         print(path)
 
 
+def there(path: Path, what: str, instead: str) -> None:
+    """Raise ValueError for a file that is not there, with what to do instead."""
+    if path.is_dir():
+        inside = path / f"{what}.yaml"
+        raise ValueError(f"{path} is a folder; " + (f"its {what} is {inside}" if inside.is_file() else instead))
+    if not path.exists():
+        raise ValueError(f"no {what} at {path}; {instead}")
+
+
+def hyperparameters(args: argparse.Namespace) -> Path:
+    """The file that --hyperparameters names; raises ValueError where there is none."""
+    there(args.hyperparameters, "hyperparameters", "expected a YAML file such as those in agents/hyperparameters/")
+    path: Path = args.hyperparameters
+    return path
+
+
 def known(environment: str) -> tuple[str, str]:
     """The registered id of an environment given by id or folder, and the real task behind it."""
     import gymnasium
@@ -255,6 +286,10 @@ def known(environment: str) -> tuple[str, str]:
 
     if (Path(environment) / "card.json").is_file():
         environment = synthenv.register(environment)
+    elif (
+        environment not in gymnasium.registry and Path(environment).parent.is_dir() and len(Path(environment).parts) > 1
+    ):
+        raise ValueError(shelf.absent(Path(environment), "envs"))
     try:
         registered(environment)
         spec = gymnasium.spec(environment.rpartition(":")[2])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +45,9 @@ __all__ = [
     "save_agent",
     "train",
 ]
+
+CONTRIB = ("ars", "crossq", "maskableppo", "qrdqn", "recurrentppo", "tqc", "trpo")
+"""Algorithms of sb3-contrib, to be told apart from words that mean nothing where it is not installed."""
 
 
 class GymVectorToSB3(VecEnv):
@@ -279,16 +282,21 @@ def time_limit(env_id: str) -> int | None:
     return limit
 
 
-def algorithm(name: str) -> type[BaseAlgorithm]:
-    """The class behind "ppo", "dqn", "trpo", ...: SB3's own, and sb3-contrib's where it is installed."""
+def algorithm(name: str, besides: Iterable[str] = ()) -> type[BaseAlgorithm]:
+    """The class behind "ppo", "dqn", "trpo", ...: SB3's own, and sb3-contrib's where it is installed.
+
+    Raises ValueError for a name nobody knows; `besides` are those that the caller knows, to be told as well.
+    """
     known: dict[str, type[BaseAlgorithm]] = {}
     for package in ("stable_baselines3", "sb3_contrib"):
         with suppress(ImportError):
             for key, kind in vars(importlib.import_module(package)).items():
                 if isinstance(kind, type) and issubclass(kind, BaseAlgorithm):
                     known[key.lower()] = kind
+    if name.lower() in CONTRIB and name.lower() not in known:
+        raise ValueError(f"{name} is of sb3-contrib, which is not installed: pip install sb3-contrib")
     if name.lower() not in known:
-        raise ValueError(unknown("algorithm", name, known))
+        raise ValueError(unknown("algorithm", name, [*known, *besides]))
     return known[name.lower()]
 
 

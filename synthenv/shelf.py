@@ -32,9 +32,20 @@ def find(name: str | Path, kind: Kind = "envs") -> Path:
     for folder in (root(kind) / name, Path(name)):
         if (folder / "card.json").is_file():
             return folder
-    if Path(name).is_dir():
-        raise ValueError(f"{name} is a folder without a card.json, so it holds no finished {NOUNS[kind]}")
+    if Path(name).is_dir() or len(Path(name).parts) > 1:
+        raise ValueError(absent(Path(name), kind))
     raise ValueError(unknown(NOUNS[kind], str(name), ids(kind)))
+
+
+def absent(folder: Path, kind: Kind = "envs") -> str:
+    """One sentence about a path without what was looked for, naming a folder that differs in case alone, if any."""
+    if folder.is_dir():
+        inside = folder / "artifact"  # where evolve puts what is finished
+        hint = f"; did you mean '{inside}'?" if (inside / "card.json").is_file() else ""
+        return f"{folder} is a folder without a card.json, so it holds no finished {NOUNS[kind]}{hint}"
+    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    near = [other for other in beside if other.name.lower() == folder.name.lower() and other.is_dir()]
+    return f"there is no {NOUNS[kind]}'s folder at {folder}" + (f"; did you mean '{near[0]}'?" if near else "")
 
 
 def card(folder: Path) -> dict[str, Any]:

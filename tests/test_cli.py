@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 
 import gymnasium
 import pytest
@@ -44,7 +45,16 @@ def agent(tmp_path, environment, capsys):
 def test_list_names_what_is_on_the_shelves(capsys):
     code, out, _ = synthenv(capsys, "list")
     assert code == 0
-    assert all(f"  {name}" in out for name in [*shelf.ids("envs"), *shelf.ids("agents")])
+    rows = [line.split() for line in out.splitlines()]
+    assert ["id", "task", "form"] in rows
+    assert all([name, *map(shelf.card(shelf.find(name)).get, ("target", "form"))] in rows for name in shelf.ids())
+    assert set(shelf.ids("agents")) <= {row[0] for row in rows}
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f"{sys.executable} -c \"import sys; from synthenv.cli import main; sys.exit(main(['list']))\" | exit 0"
+    found = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_show_prints_the_card(capsys, environment):
@@ -98,6 +108,31 @@ def test_train_follows_rl_zoo3_in_continuous_tasks(capsys, tmp_path):
     scores = shelf.card(tmp_path / "agent")["scores"]
     again = synthenv(capsys, "evaluate", tmp_path / "agent", "Pendulum-v1", "--episodes", 2, "--seed", 1)[1]
     assert f"mean {scores['mean']:.1f}, " in again
+
+
+def test_what_train_saves_is_what_evaluate_is_told(capsys, environment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert synthenv(capsys, "train", "A2C", environment, "--steps", 20, "--episodes", 2)[0] == 0
+    assert synthenv(capsys, "evaluate", "runs/a2c-SynthBanditTest-v0", "CartPole-v1", "--episodes", 2)[0] == 0
+    code, _, err = synthenv(capsys, "evaluate", "runs/A2C-synthbandittest-v0", "CartPole-v1")
+    absent = "synthenv: there is no agent's folder at runs/A2C-synthbandittest-v0; did you mean "
+    assert (code, err) == (2, f"{absent}'runs/a2c-SynthBanditTest-v0'?\n")
+
+
+def test_an_environment_made_again_takes_the_place_of_the_one_before(environment, tmp_path):
+    again = shutil.copytree(environment, tmp_path / "again")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for folder in (environment, again):
+            name, target = commands.known(str(folder))
+            assert (name, target) == ("SynthBanditTest-v0", "CartPole-v1")
+            assert gymnasium.spec(name).kwargs["artifact"] == str(folder.resolve())
+
+
+def test_contrib_is_asked_for_by_name(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sb3_contrib", None)
+    code, _, err = synthenv(capsys, "train", "trpo", "CartPole-v1")
+    assert (code, err) == (2, "synthenv: trpo is of sb3-contrib, which is not installed: pip install sb3-contrib\n")
 
 
 def test_evaluate_repeats_what_train_measured(capsys, agent):
@@ -234,7 +269,15 @@ def test_a_task_in_a_file_that_lies_here(capsys, my_task, tmp_path, monkeypatch)
         (["evolve", "--target", "nowhere:CartPole-v1"], "install it, or put its folder on PYTHONPATH"),
         (["train", "ppo", "CartPole-v1", "--hyperparameters", "none.yml"], "none.yml"),
         (["evaluate", "nobody", "CartPole-v1"], "no agent is called 'nobody'"),
-        (["evolve", "none.yaml"], "none.yaml"),
+        (["evaluate", "runs/nobody", "CartPole-v1"], "there is no agent's folder at runs/nobody"),
+        (["train", "ppo", "envs/synth-CartPole-v0"], "did you mean 'envs/Synth-CartPole-v0'?"),
+        (["evolve", "none.yaml"], "no recipe at none.yaml; synthenv evolve --target ID needs none"),
+        (["evolve", "envs/Synth-CartPole-v0"], "a folder; its recipe is envs/Synth-CartPole-v0/recipe.yaml"),
+        (["evolve", "--context", "none.npz"], "no transitions at none.npz; synthenv imagine ID collects some"),
+        (["pretrain", "none.yaml"], "no recipe at none.yaml; copy one from the folders in models/"),
+        (["rank", "--runs", "none.csv", "--task", "mine"], "no runs at none.csv; expected a CSV file with the columns"),
+        (["imagine", "CartPole-v1", "--algo", "evolv"], "did you mean 'evolve'?"),
+        (["imagine", "CartPole-v1", "--algo", "evolve", "--hyperparameters", "a.yml"], "evolve takes none"),
         (["card", "."], "expected an environment, an agent, or a shelf"),
     ],
 )
@@ -243,6 +286,24 @@ def test_bad_input_is_told_in_one_line(capsys, arguments, message):
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian", "ppo", "CartPole-v1"], "no command is called 'trian'; did you mean 'train'?"),
+        (["train", "ppo", "CartPole-v1", "--stpes", "5"], "unrecognized arguments: --stpes 5; did you mean '--steps'?"),
+        (["train", "ppo", "CartPole-v1", "--step=5"], "unrecognized arguments: --step=5; did you mean '--steps'?"),
+        (["evolve", "--tagret", "CartPole-v1"], "did you mean '--target'?"),
+        (["evolve", "--target", "CartPole-v1", "--form", "mpd"], "did you mean 'mdp'?"),
+        (["list", "envs"], "unrecognized arguments: envs; see synthenv list --help"),
+    ],
+)
+def test_what_no_command_knows_is_told_with_what_is_near(capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "1.5"])

@@ -47,6 +47,19 @@ def test_what_is_not_there_is_named(house: Path) -> None:
         shelf.find("Synth-A-v0", "agents")
     with pytest.raises(ValueError, match=r"unfinished is a folder without a card\.json"):
         shelf.find(house / "envs/unfinished")
+    (house / "envs/unfinished/artifact").mkdir()
+    (house / "envs/unfinished/artifact/card.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"no finished environment; did you mean '.*unfinished/artifact'"):
+        shelf.find(house / "envs/unfinished")
+
+
+def test_a_path_is_no_name_of_the_shelf(house: Path) -> None:
+    with pytest.raises(ValueError, match=r"^there is no agent's folder at runs/ppo$"):
+        shelf.find("runs/ppo", "agents")
+    with pytest.raises(
+        ValueError, match=r"there is no environment's folder at .*; did you mean '.*envs/Synth-A-v0'\?$"
+    ):
+        shelf.find(house / "envs/synth-a-v0")
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
