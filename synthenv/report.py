@@ -123,14 +123,23 @@ def sweeps(
     columns: int = 4,
     logarithmic: bool = True,
     within: tuple[float, float] = (-np.inf, np.inf),
+    strong: str | None = None,
 ) -> None:
     """Draw medians against a budget, which grows by factors, with bands from lowest to highest.
 
     panels: panel title -> label of the line -> budget -> values. A label has the same colour in every panel; a line of
-    one point has a bar. What lies outside `within` is drawn at its ends.
+    one point has a bar. What lies outside `within` is drawn at its ends. The line called `strong` is black, thick and
+    above the others, and has the only band.
     """
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     palette = (*COLOURS, *MORE_COLOURS)
+    others = [label for label in labels if label != strong]
+    styles: dict[str, dict[str, Any]] = {
+        label: {"color": palette[i % len(palette)], "linewidth": 1.2, "linestyle": ("-", "--")[i // len(palette) % 2]}
+        for i, label in enumerate(others)
+    }
+    if strong in labels:
+        styles[strong] = {"color": "black", "linewidth": 2.8, "zorder": 3}
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(0.8 + 2.9 * columns, 0.9 + 2.5 * rows), layout="constrained")
@@ -139,15 +148,15 @@ def sweeps(
         axis.remove()
     for axis, (title, lines) in zip(axes.flat, panels.items(), strict=False):
         for label, curve in lines.items():
-            colour = palette[labels.index(label) % len(palette)]
+            style = styles[label]
             budgets = sorted(curve)
             found = np.array([np.quantile(curve[at], (0, 0.5, 1)) for at in budgets])
             low, middle, high = np.clip(found.T, *within)
             if len(budgets) == 1:
-                axis.vlines(budgets, low, high, color=colour, linewidth=1.2)
-            else:
-                axis.fill_between(budgets, low, high, color=colour, alpha=0.12, linewidth=0)
-            axis.plot(budgets, middle, "o-", color=colour, markersize=3, linewidth=1.2, label=label)
+                axis.vlines(budgets, low, high, color=style["color"], linewidth=1.2)
+            elif strong in (label, None):
+                axis.fill_between(budgets, low, high, color=style["color"], alpha=0.12, linewidth=0)
+            axis.plot(budgets, middle, marker="o", markersize=3, label=label, **style)
         axis.set_title(title, fontsize=10)
         axis.set_xscale("log")
         axis.set_yscale("log" if logarithmic else "linear")

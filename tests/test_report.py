@@ -87,6 +87,18 @@ def test_sweeps_draw_medians_over_growing_budgets(tmp_path, drawn):
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["gp", "ours"]
 
 
+def test_a_strong_line_of_sweeps_stands_out(tmp_path, drawn):
+    labels = ["ours", *(f"fit {i}" for i in range(9))]
+    panels = {"A": {label: {10: [1.0, 2.0], 100: [0.5, 0.7]} for label in labels}}
+    report.sweeps(tmp_path / "sweeps.png", panels, "rows", "error", strong="ours")
+    (axis,) = drawn[0].axes
+    ours, *others = axis.get_lines()
+    assert ours.get_color() == "black"
+    assert all(ours.get_linewidth() > 2 * line.get_linewidth() for line in others)
+    assert len({(line.get_color(), line.get_linestyle()) for line in (ours, *others)}) == len(labels)
+    assert len(axis.collections) == 1  # the only band
+
+
 @pytest.mark.filterwarnings("error")
 def test_sweeps_draw_a_single_budget(tmp_path, drawn):
     report.sweeps(tmp_path / "sweeps.png", {"A": {"ours": {1000: [3.0, 5.0]}}}, "rows", "return", logarithmic=False)

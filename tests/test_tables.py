@@ -163,3 +163,16 @@ def test_an_own_task_shows_worth_and_price(checkout):
     header = "trained in,algorithm,steps,agents,mean return,low,high,returns,real steps to make,seconds to make"
     text = summary(checkout, "own_task", header, "Synth-Swing-v0,DQN,5000,5,9.5,9,10,9 10,70000,55.5")
     assert "| Synth-Swing-v0 | DQN | 9.5 (9 to 10) | 5,000 | 5 | 70,000 | 55.5 |" in text
+
+
+def test_an_import_is_no_row_of_steps(checkout):
+    header = "environment,what,episodes,us a call,steps a CPU-second,ratio"
+    text = summary(checkout, "throughput", header, "A,advance,64,9.5,6736842,1.5", "import synthenv,all,,4482,,")
+    assert "| A | advance | 64 | 9.5 | 6,736,842 | 1.5 |" in text
+    assert "| import" not in text
+    assert text.endswith("`import synthenv` takes 4.48 ms where gymnasium is loaded.")
+
+
+def test_columns_of_the_proxies_are_explained(checkout):
+    text = summary(checkout, "proxy", "algorithm,proxy,rank correlation", "PPO,Synth-A-v0,0.5")
+    assert "| PPO | Synth-A-v0 | 0.5 |\n\nRank correlation: " in text
