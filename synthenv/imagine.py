@@ -52,8 +52,8 @@ class Plan:
     rounds: int = 1
     """Times that real steps are collected: first by random actions, then by the agent."""
     algorithm: str = "ppo"
-    """Stable-Baselines3's; "evolve" for a search over policies, which finds rewards however sparse; or "cem" for
-    planning at every step instead of a policy."""
+    """Stable-Baselines3's; "evolve" for a search over policies, which needs no reward on the way; or "cem" for planning
+    at every step instead of a policy."""
     steps: int | None = None
     """Imagined steps an agent is trained for, each round; None for 50,000, and ten times as many to evolve one."""
     n_envs: int = 16

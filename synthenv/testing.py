@@ -5,7 +5,7 @@
     def test_my_agent_learns():
         assert_learns(lambda env, steps, seed: MyAgent(env, seed=seed).learn(steps), "SynthBandit-CartPole-v0")
 
-What an agent earns is placed between random actions (0 %) and the best ones (100 %). The forms ask for more and more:
+What an agent earns is placed between random actions (0 %) and the best ones (100 %). In theory each test asks for more:
 the bandit for credit where an action was taken, the MDP for steps and episodes in order as well, the MDP with a delay
 for a sound treatment of the future (see `worlds.delayed`), and a short horizon besides for one of time limits.
 `benchmarks/faults.py` measures which of ten faults each of them finds.
