@@ -143,6 +143,23 @@ class Clipped:
         return self._world.step(params, state, clip(action, self._box), generator)
 
 
+class ClippedRestarting(Clipped):
+    """The same around a world that begins single episodes again by itself."""
+
+    def restart(self, params: Params, state: State, ended: Tensor, generator: torch.Generator) -> State:
+        """The world's states [P, N, ...] in which the episodes of ended [P, N] bool have begun again."""
+        assert isinstance(self._world, rollout.Restarting)
+        return self._world.restart(params, state, ended, generator)
+
+
+def clipped(world: World) -> World:
+    """The world as learners play it: where its actions are a Box, it is given the nearest inside."""
+    box = world.spaces.action
+    if not isinstance(box, spaces.Box):
+        return world
+    return (ClippedRestarting if isinstance(world, rollout.Restarting) else Clipped)(world, box)
+
+
 def learn(
     learner: Learner,
     agent: Agent,
@@ -157,8 +174,7 @@ def learn(
     params leaves [P, ...]; horizon None for a world without time limit. Yields the steps spent a member and the agents
     as they stand, after every update; stops at the first that reaches `steps`.
     """
-    if isinstance(box := world.spaces.action, spaces.Box):
-        world = Clipped(world, box)
+    world = clipped(world)
     with torch.no_grad():
         episodes = rollout.begin(world, params, generator, learner.envs)
     spent = 0

@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.wrappers import TransformAction, TransformObservation
 
-from synthenv import rollout, worlds
+from synthenv import learners, rollout, worlds
 from synthenv.worlds import foreign
 from synthenv.worlds.foreign import Foreign
 from tests.own_task import Swing
@@ -19,14 +19,18 @@ POPULATION, N = 2, 3
 
 
 class Show(gymnasium.Env):
-    """Shows samples of its observation space and keeps what is done to it; ends after four steps, or truncates."""
+    """Shows samples of its observation space and keeps what is done to it; ends after four steps, or truncates.
+
+    Staggered ones end a step later, the later they were made.
+    """
 
     made: "list[Show]" = []  # noqa: RUF012 - emptied by each test
 
-    def __init__(self, observation_space, action_space=None, truncates=False, pays=1.0, shows=None):
+    def __init__(self, observation_space, action_space=None, truncates=False, pays=1.0, shows=None, staggered=False):
         self.observation_space, self.action_space = observation_space, action_space or spaces.Discrete(2)
         self.truncates, self.pays, self.shows = truncates, pays, shows
         self.actions, self.seeds, self.shown = [], [], []
+        self.end = 4 + len(self.made) * staggered
         self.made.append(self)
 
     def show(self):
@@ -42,7 +46,7 @@ class Show(gymnasium.Env):
 
     def step(self, action):
         self.actions.append(action)
-        ended = len(self.actions) == 4
+        ended = len(self.actions) == self.end
         return self.show(), self.pays, ended and not self.truncates, ended and self.truncates, {}
 
 
@@ -138,6 +142,17 @@ def test_only_episodes_that_ended_restart(register):
     assert outcome.terminated.all()
     state = world.restart(params, state, late, seeded(3))
     assert state["over"].equal(~late)
+
+
+@pytest.mark.parametrize("name", ["ddpg", "ppo", "sac"])
+def test_learners_let_the_others_go_on(register, name):
+    """Where actions are a Box too: members whose episodes end at different times restart each when its own does."""
+    world = worlds.real(register(action_space=spaces.Box(-1, 1, (1,)), staggered=True))
+    settings = {"hidden": [8], **({"length": 12} if name == "ppo" else {"length": 4, "batch": 8, "warmup": 4})}
+    learner, generator = learners.named(name, world.spaces, **settings), seeded()
+    agent = learner.init(learners.fill(learner, 2, {}), 12, generator)
+    learners.train(learner, agent, world, world.init(generator, 2), 12, generator, None)
+    assert [len(env.seeds) for env in Show.made] == [1 + 3, 1 + 2], "every 4 steps, and every 5"
 
 
 def test_draws_do_not_depend_on_who_ended(register):
