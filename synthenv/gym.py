@@ -15,7 +15,7 @@ from synthenv import artifact as artifacts
 from synthenv import shelf, worlds
 from synthenv.artifact import Artifact
 from synthenv.players import Draws, player
-from synthenv.playing import PlayedEnv, PlayedVectorEnv
+from synthenv.playing import PlayedEnv, PlayedVectorEnv, one_action
 from synthenv.tree import Tree, shapes
 from synthenv.worlds.bandit import SyntheticBandit
 from synthenv.worlds.delayed import delayed
@@ -111,6 +111,6 @@ class WorldEnv(gymnasium.Env[npt.NDArray[np.float32], Any]):
 
     def step(self, action: Any) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step."""
-        moves = torch.as_tensor(action)[None, None]  # [] or [A] -> [P, N] or [P, N, A]
+        moves = torch.from_numpy(one_action(self.action_space, action))[None]  # [N] or [N, A] -> [P, N] or [P, N, A]
         self._state, seen = self._world.step(self._params, self._state, moves, self._generator)
         return seen.observation[0, 0].numpy().copy(), float(seen.reward), bool(seen.terminated), False, {}

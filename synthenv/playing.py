@@ -59,7 +59,8 @@ class PlayedEnv(gymnasium.Env[npt.NDArray[np.float32], Any]):
         """One step."""
         if self._state is None:
             raise ResetNeeded("expected a running episode; call reset() first, and again after each end")
-        self._shown, observation, reward, terminated, lost = self._draws.turn(self._state, self._checked(action))
+        taken = self._player.array(one_action(self.action_space, action))
+        self._shown, observation, reward, terminated, lost = self._draws.turn(self._state, taken)
         self._elapsed += 1
         ended = bool(terminated[0])
         truncated = not ended and (self._elapsed == self.limit or (lost is not None and bool(lost[0])))
@@ -67,18 +68,6 @@ class PlayedEnv(gymnasium.Env[npt.NDArray[np.float32], Any]):
         if self.render_mode == "human":
             self.render()
         return self._out(observation)[0], float(reward[0]), ended, truncated, {}
-
-    def _checked(self, action: Any) -> Array:
-        """The action as the player wants it: int64 [1] or float32 [1, A]."""
-        space = self.action_space
-        if isinstance(space, spaces.Discrete):
-            if space.contains(action):
-                return self._player.actions(np.array([action]))
-        else:
-            taken = self._player.actions(action)
-            if taken is not None and taken.shape == space.shape and _possible(space, taken):
-                return taken[None]
-        raise ValueError(f"expected an action of {space}, got {action!r}; try action_space.sample()")
 
     def render(self) -> Any:
         """The real task's picture of this state."""
@@ -249,6 +238,18 @@ class PlayedVectorEnv(VectorEnv[Array, Array, Array]):
         if tuple(chosen.shape) != (self.num_envs,) or chosen.dtype not in (np.bool_, torch.bool):
             raise ValueError(f"expected a reset_mask of {self.num_envs} booleans, got {mask!r}")
         return chosen
+
+
+def one_action(space: spaces.Space[Any], action: Any) -> npt.NDArray[Any]:
+    """An action as int64 [1] or float32 [1, A]; raises ValueError for one that nothing can be made of."""
+    if isinstance(space, spaces.Discrete):
+        if space.contains(action):
+            return np.array([action], dtype=np.int64)
+    else:
+        taken = np.asarray(action)
+        if taken.dtype.kind in "iuf" and taken.shape == space.shape and _possible(space, taken):
+            return taken.astype(np.float32)[None]
+    raise ValueError(f"expected an action of {space}, got {action!r}; try action_space.sample()")
 
 
 def _possible(space: spaces.Space[Any], action: Array) -> bool:

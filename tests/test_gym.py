@@ -126,6 +126,16 @@ def test_an_impossible_action_is_refused(bandit_folder: Path, action: Any) -> No
         env.step(action)
 
 
+@pytest.mark.parametrize("action", [True, 1, np.int64(1), np.uint8(1), np.array(1)])
+def test_what_gymnasium_takes_for_a_choice_is_one(bandit_folder: Path, action: Any) -> None:
+    for env in (SynthEnv(bandit_folder), WorldEnv("CartPole-v1")):
+        assert env.action_space.contains(action)
+        env.reset(seed=0)
+        expected = env.step(1)
+        env.reset(seed=0)
+        assert data_equivalence(env.step(action), expected, exact=True)
+
+
 def test_a_step_needs_a_running_episode(bandit_folder: Path) -> None:
     env = SynthEnv(bandit_folder)
     with pytest.raises(ResetNeeded, match="reset"):
@@ -469,6 +479,21 @@ def test_a_world_begins_as_its_seed_says() -> None:
     firsts = [env.reset(seed=1)[0], env.reset()[0], env.reset()[0]]
     assert len(np.unique(firsts, axis=0)) == 3
     assert data_equivalence([other.reset(seed=1)[0], other.reset()[0], other.reset()[0]], firsts, exact=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "actions"),
+    [
+        ("GridWorld-v0", [4, 7, -3, 1.0, np.array([1]), None, "left"]),
+        ("Pendulum-v1", [np.nan, 0.5, [np.nan], np.zeros(2), [True], None, "left"]),
+    ],
+)
+def test_a_world_refuses_actions_that_it_does_not_have(target: str, actions: list[Any]) -> None:
+    env = WorldEnv(target)
+    env.reset(seed=0)
+    for action in actions:
+        with pytest.raises(ValueError, match=r"expected an action of (Discrete|Box)\(.*, got .*sample"):
+            env.step(action)
 
 
 def test_the_maze_is_known_to_gymnasium() -> None:
