@@ -72,7 +72,10 @@ def strided(seen: Tree, episodes: int, stride: int) -> Tree:
 
 
 def calibrated(transition: Tree, synthetic: SyntheticMDP, seen: Tree) -> Tree:
-    """The network with its end's logits shifted so that as many of the seen steps end as really did."""
+    """The network with its end's logits shifted so that of the seen steps as many end as really did, or one fewer.
+
+    The logit of the last of them becomes 0, give or take rounding, and ends are logits above 0.
+    """
     params = prefixed("transition", transition)
     _, end = synthetic.predict(params, seen["observation"][None], seen["action"][None])  # [1, M]
     ends = int(seen["terminated"].sum())
