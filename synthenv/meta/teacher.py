@@ -7,6 +7,7 @@ every step and its networks may be deeper; and learners with a memory spend far 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from synthenv.learners.base import Instructive
 from synthenv.meta import states
 from synthenv.meta.inner import drawn
 from synthenv.recipe import EnvRecipe, Inner
-from synthenv.tree import Tree, take
+from synthenv.tree import Tree, ravel, take
 from synthenv.worlds import RealTask
 from synthenv.worlds.bandit import SyntheticBandit
 
@@ -52,11 +53,17 @@ def trained(
     )
     returns, tried = learners.score(learner, agents, real, generator, stage.trials, real.horizon, recipe.paired)
     worth = returns.mean(1)  # [R]
-    best = take(agents, int(worth.argmax()))
+    sound = worth.isfinite() & ravel(learner.actor(agents)).isfinite().all(1)
+    if not sound.any():
+        raise ValueError(
+            f"expected greedy.learner to leave one agent at least with finite weights and returns, got none of "
+            f"{stage.agents}; try lower rates, more agents or another {loop.algorithm} in draws and settings"
+        )
+    best = take(agents, int(worth.where(sound, -torch.inf).argmax()))
     reward = synthetic.payoff.adopt(learner.actor(best))
     nowhere, as_is = torch.zeros_like(synthetic.centre), torch.ones_like(synthetic.reach)
     plain = worlds.synthetic(recipe, real.spaces.action, nowhere, as_is)
     whole = learner.envs * learner.length
     spent = stage.agents * whole * -(-loop.steps // whole)  # rounded up to whole updates
-    facts = {"returns": [round(mean, 2) for mean in worth.tolist()]}
+    facts = {"returns": [round(mean, 2) if math.isfinite(mean) else None for mean in worth.tolist()]}
     return states.rewrite(reward, plain, synthetic), facts, spent + tried

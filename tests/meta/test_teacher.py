@@ -69,6 +69,41 @@ def test_it_steers_as_the_best_agent_does(kept, algorithm):
     torch.testing.assert_close(own, 2 * squashed.double().atanh().clamp(-1, 1).float(), atol=1e-3, rtol=0)
 
 
+def spoilt(monkeypatch, leaf, which):
+    """From here on these agents have NaN for weights, and the best returns, or NaN for returns."""
+    train, score = learners.train, learners.score
+
+    def badly(*args):
+        agents = train(*args)
+        flat = agents["flat"].index_fill(0, torch.tensor(which), torch.nan)
+        return {**agents, "flat": flat} if leaf == "flat" else agents
+
+    def told(*args):
+        returns, steps = score(*args)
+        return returns.index_fill(0, torch.tensor(which), 500 if leaf == "flat" else torch.nan), steps
+
+    monkeypatch.setattr(learners, "train", badly)
+    monkeypatch.setattr(learners, "score", told)
+
+
+@pytest.mark.parametrize("leaf", ["flat", "returns"])
+def test_an_agent_without_numbers_is_the_worst(kept, monkeypatch, leaf):
+    """Also where it has a return: what NaN prefers is the first choice, which may be a good one."""
+    spoilt(monkeypatch, leaf, [0, 2])
+    reward, facts, _ = trained(RECIPE, toys.CARTPOLE, WORLD, LOOP, generator(1))
+    ((learner, agents),) = kept
+    best = learner.actor({**agents, "flat": agents["flat"][1:2]})
+    torch.testing.assert_close(reward["b2"], WORLD.payoff.adopt(best)["b2"])
+    assert facts["returns"][::2] == [500, 500] if leaf == "flat" else [None, None]
+
+
+@pytest.mark.parametrize("leaf", ["flat", "returns"])
+def test_without_any_agent_there_is_no_teacher(monkeypatch, leaf):
+    spoilt(monkeypatch, leaf, [0, 1, 2])
+    with pytest.raises(ValueError, match="got none of 3; try lower rates"):
+        trained(RECIPE, toys.CARTPOLE, WORLD, LOOP, generator(1))
+
+
 def test_the_price_is_every_agents_steps_and_trials():
     _, facts, spent = trained(RECIPE, toys.CARTPOLE, WORLD, LOOP, generator(1))
     steps = 3 * 224  # 7 updates of 8 * 4 steps are the first to reach 200
