@@ -56,8 +56,8 @@ def trained(
     sound = worth.isfinite() & ravel(learner.actor(agents)).isfinite().all(1)
     if not sound.any():
         raise ValueError(
-            f"expected greedy.learner to leave one agent at least with finite weights and returns, got none of "
-            f"{stage.agents}; try lower rates, more agents or another {loop.algorithm} in draws and settings"
+            f"expected an agent of greedy.learner with finite weights and returns, got none of {stage.agents}; try "
+            "lower rates, or more agents"
         )
     best = take(agents, int(worth.where(sound, -torch.inf).argmax()))
     reward = synthetic.payoff.adopt(learner.actor(best))
