@@ -158,12 +158,14 @@ def train(args: argparse.Namespace) -> None:
     """Train an agent with Stable-Baselines3, measure it in the real task, save it."""
     import time
 
-    from synthenv import presets, sb3
+    from synthenv import artifact, presets, sb3
     from synthenv.scores import statistics
     from synthenv.threads import one_thread
 
     environment, target = known(args.environment)
     kind = sb3.algorithm(args.algorithm)
+    folder = args.out or Path("runs") / f"{kind.__name__.lower()}-{environment}"
+    artifact.check_free(folder)
     preset = presets.Preset(None, None, {})
     if args.hyperparameters:
         preset = presets.read(hyperparameters(args), environment, kind)
@@ -182,7 +184,6 @@ def train(args: argparse.Namespace) -> None:
         print(f"{kind.__name__} in {environment}: {model.num_timesteps:,} steps, {cpu_seconds:.1f} CPU seconds")
         found = statistics(sb3.evaluate(model, target, args.episodes, args.seed + 1))
     print(summary(target, found))
-    folder = args.out or Path("runs") / f"{kind.__name__.lower()}-{environment}"
     facts = {"target": target, "seed": args.seed, "cpu_seconds": cpu_seconds}
     sb3.save_agent(model, folder, env_id=environment, scores=found, hyperparameters=preset.settings, facts=facts)
     print(f"saved to {folder}")
@@ -313,6 +314,7 @@ def summary(environment: str, found: Any) -> str:
 def record(model: Any, environment: str, folder: Path, seed: int) -> None:
     """One episode as a video in `folder`."""
     import gymnasium
+    import numpy as np
 
     from synthenv.sb3 import flattened, normaliser
 
@@ -324,8 +326,9 @@ def record(model: Any, environment: str, folder: Path, seed: int) -> None:
         env = gymnasium.wrappers.FlattenObservation(env)
     observation, _ = env.reset(seed=seed)
     seen, ended = normaliser(model), False
+    memory, begun = None, np.ones(1, dtype=np.bool_)
     while not ended:
-        action, _ = model.predict(seen(observation), deterministic=True)
+        action, memory = model.predict(seen(observation), state=memory, episode_start=begun, deterministic=True)
         observation, _, terminated, truncated, _ = env.step(action)
-        ended = terminated or truncated
+        begun, ended = np.zeros_like(begun), terminated or truncated
     env.close()

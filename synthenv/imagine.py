@@ -197,12 +197,16 @@ class Record:
         self.done: list[npt.NDArray[Any]] = []
         self._seen_as = sb3.normaliser(agent)
 
-    def predict(self, observation: npt.NDArray[Any], deterministic: bool = True) -> tuple[npt.NDArray[Any], None]:
-        """Actions for observations [N, O], without what recurrent agents would carry on."""
-        action, _ = self.agent.predict(self._seen_as(observation), deterministic=deterministic)
+    def predict(
+        self, observation: npt.NDArray[Any], state: Any = None, episode_start: Any = None, deterministic: bool = True
+    ) -> tuple[npt.NDArray[Any], Any]:
+        """Actions for observations [N, O], and what recurrent agents carry on; begun episodes are those of [N] bool."""
+        action, state = self.agent.predict(
+            self._seen_as(observation), state=state, episode_start=episode_start, deterministic=deterministic
+        )
         self.seen.append(np.array(observation, dtype=np.float32))
         self.done.append(np.array(action))
-        return action, None
+        return action, state
 
 
 def keep(found: Imagined, plan: Plan, folder: Path) -> Path:

@@ -224,20 +224,25 @@ def measure(
     """Undiscounted return and length of each of `episodes` whole episodes, both [episodes].
 
     Every episode has an environment of its own and only its first is counted, so short ones are not favoured.
-    `model` is anything with SB3's `predict`. An agent trained with `normalize` sees observations by the statistics it
-    gathered in training; returns are never normalised. A task that shows something else than a list of numbers is
-    flattened for an agent that was trained on one, unless `shown` wraps it in some other way.
+    `model` is anything with SB3's `predict`; a recurrent policy gets its memory back, and which episodes have begun. An
+    agent trained with `normalize` sees observations by the statistics it gathered in training; returns are never
+    normalised. A task that shows something else than a list of numbers is flattened for an agent that was trained on
+    one, unless `shown` wraps it in some other way.
     """
     venv = _tasks(env_id, episodes, model, shown)
     observation, _ = venv.reset(seed=seed)
     returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
     alive, seen = np.ones(episodes, dtype=np.bool_), normaliser(model)
+    memory, begun = None, alive.copy()
     while alive.any():
-        action, _ = model.predict(seen(observation), deterministic=deterministic)
+        action, memory = model.predict(
+            seen(observation), state=memory, episode_start=begun, deterministic=deterministic
+        )
         observation, reward, terminated, truncated, _ = venv.step(action)
         returns += reward * alive
         lengths += alive
-        alive &= ~(terminated | truncated)
+        begun = terminated | truncated
+        alive &= ~begun
     venv.close()
     return returns, lengths
 

@@ -82,6 +82,13 @@ def test_train_measures_in_the_real_task_and_saves(capsys, environment, tmp_path
     assert card["scores"]["n"] == 2
 
 
+def test_train_refuses_a_folder_before_it_trains(capsys, environment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = synthenv(capsys, "train", "a2c", environment, "--out", ".")
+    assert (code, out) == (2, "")
+    assert "the folder that this process works in; choose another" in err
+
+
 def test_train_follows_a_preset(capsys, environment, tmp_path):
     preset = {"n_timesteps": 24, "n_envs": 2, "policy": "MlpPolicy", "n_steps": 4, "gamma": 0.9}
     path = tmp_path / "a2c.yml"
@@ -155,9 +162,10 @@ def test_a_video_of_a_task_that_shows_no_list(tmp_path):
 
         observation_space = gymnasium.spaces.Box(0, 1, (16,))
 
-        def predict(self, observation, **options):
+        def predict(self, observation, state, episode_start, deterministic):
             assert observation.shape == (16,)
-            return 0, None
+            assert episode_start.tolist() == [state is None], "of the agents that have a memory, theirs is kept"
+            return 0, 1
 
     commands.record(Reader(), "FrozenLake-v1", tmp_path / "video", seed=0)
     assert list((tmp_path / "video").glob("*.mp4"))

@@ -20,7 +20,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 from synthenv import agents
 from synthenv.agents import load_agent, save_agent
 from synthenv.gym import SynthVectorEnv
-from synthenv.sb3 import GymVectorToSB3, SynthVecEnv, evaluate, make_vec_env, normaliser, time_limit, train
+from synthenv.imagine import Record
+from synthenv.sb3 import GymVectorToSB3, SynthVecEnv, evaluate, make_vec_env, measure, normaliser, time_limit, train
 from tests.conftest import HORIZON, random_artifact
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -246,6 +247,42 @@ def test_evaluation_counts_whole_first_episodes() -> None:
     np.testing.assert_array_equal(limited, -200)
     still = evaluate(Constant([0.0]), "MountainCarContinuous-v0", episodes=2)
     np.testing.assert_array_equal(still, 0)
+
+
+class Counting:
+    """A recurrent agent: it remembers how many steps ago each episode began, and pushes to and fro."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,))
+
+    def __init__(self) -> None:
+        self.ages: list[Any] = []
+
+    def predict(self, observation: Any, state: Any, episode_start: Any, deterministic: bool) -> tuple[Any, Any]:
+        before = np.full(len(episode_start), 99) if state is None else state
+        age = np.where(episode_start, 0, before + 1)
+        self.ages.append(age)
+        return (age if observation.ndim > 1 else age[0]) % 2, age
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_recurrent_agent_keeps_its_memory(recorded: bool) -> None:
+    agent = Counting()
+    _, lengths = measure(Record(agent) if recorded else agent, "CartPole-v1", episodes=5)
+    assert lengths.min() > 11, "alternate pushes balance longer than one way"
+    for episode, length in enumerate(lengths):
+        assert [age[episode] for age in agent.ages[:length]] == list(range(length))
+    assert any(age[lengths.argmin()] < step for step, age in enumerate(agent.ages)), "it knows of later episodes"
+
+
+def test_a_recurrent_agent_is_measured_as_sb3_does() -> None:
+    pytest.importorskip("sb3_contrib")
+    settings = {"policy": "MlpLstmPolicy", "n_steps": 16, "policy_kwargs": {"lstm_hidden_size": 8}}
+    model = train("recurrentppo", "CartPole-v1", 32, seed=0, hyperparameters=settings)
+    for leaf in model.policy.parameters():
+        leaf.data *= 1000  # so that what it remembers changes what it does
+    venv = make_real("CartPole-v1", 1, seed=7)
+    expected, _ = evaluate_policy(model, venv, 1, return_episode_rewards=True)
+    assert evaluate(model, "CartPole-v1", 1, seed=7).tolist() == expected
 
 
 def test_a_task_is_flattened_for_an_agent_of_lists() -> None:
