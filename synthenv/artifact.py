@@ -143,7 +143,9 @@ def sha256(path: Path) -> str:
 
 
 def check_free(folder: Path) -> None:
-    """Raise ValueError for a folder that holds something else than a finished artifact."""
+    """Raise ValueError for a folder that holds something else than a finished artifact, or that we are in."""
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise ValueError(f"{folder} is, or holds, the folder that this process works in; choose another, say one in it")
     if folder.exists() and not (folder / "card.json").is_file() and any(folder.iterdir()):
         raise ValueError(f"{folder} exists and holds no card.json: it is not ours to replace; choose another folder")
 
@@ -152,7 +154,7 @@ def check_free(folder: Path) -> None:
 def written_aside(folder: Path) -> Iterator[Path]:
     """A hidden sibling to write into, which becomes `folder` at the end; on an error `folder` stays as it was.
 
-    Refuses to replace a folder that holds something else than a finished artifact.
+    Refuses what `check_free` does.
     """
     check_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +167,12 @@ def written_aside(folder: Path) -> Iterator[Path]:
             _flush(path)
         if folder.exists():
             folder.rename(before)
-        aside.rename(folder)
+        try:
+            aside.rename(folder)
+        except OSError:
+            if before.exists():
+                before.rename(folder)
+            raise
         _flush(folder.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -96,6 +96,40 @@ def test_a_failed_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_a_folder_that_cannot_take_its_place_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = random_artifact(tmp_path / "Old-v0", "bandit")
+    loaded, before = artifact.load(folder), {path.name: path.read_bytes() for path in folder.iterdir()}
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.suffix == ".partial":
+            raise OSError("disk full")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    for target in (folder, tmp_path / "New-v0"):
+        with pytest.raises(OSError, match="disk full"):
+            again(loaded, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["Old-v0"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_nothing_replaces_the_folder_we_are_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = random_artifact(tmp_path / "Old-v0", "bandit")
+    loaded = artifact.load(folder)
+    (folder / "within").mkdir()
+    (tmp_path / "empty").mkdir()
+    for here, target in ((folder, "."), (folder, folder), (folder / "within", ".."), (tmp_path / "empty", "")):
+        monkeypatch.chdir(here)
+        with pytest.raises(ValueError, match="the folder that this process works in; choose another"):
+            again(loaded, Path(target))
+    monkeypatch.chdir(tmp_path / "empty")
+    again(loaded, Path("New-v0"))
+    assert artifact.load(folder).card == loaded.card
+
+
 def test_a_new_artifact_replaces_an_old_one_and_nothing_else(tmp_path: Path) -> None:
     folder = random_artifact(tmp_path / "Mine-v0", "bandit", seed=1)
     old = artifact.load(folder)
