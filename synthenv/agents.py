@@ -2,7 +2,7 @@
 
 policy.safetensors  the policy's parameters, and the statistics that its observations are normalised by
 config.json         algorithm, policy, its arguments, spaces, hyperparameters, versions
-card.json           where it was trained, its scores, and the digest of the weights
+card.json           where it was trained, its scores, and the digests of both
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from synthenv import shelf
-from synthenv.artifact import agree, sha256, versions, written_aside
+from synthenv.artifact import agree, sha256, text_sha256, versions, written_aside
 from synthenv.presets import NORMALIZE
 from synthenv.tree import Tree, part, prefixed
 
@@ -66,6 +66,7 @@ def save_agent(
     with written_aside(folder) as aside:
         weights = {name: leaf.detach().cpu().clone() for name, leaf in _leaves(model, venv).items()}
         save_file(weights, aside / "policy.safetensors", {"format": "pt"})
+        _write(aside / "config.json", config)
         card = {
             "id": folder.name,
             "env_id": env_id,
@@ -75,9 +76,9 @@ def save_agent(
             "scores": dict(scores),
             **(facts or {}),
             "sha256": sha256(aside / "policy.safetensors"),
+            "config_sha256": text_sha256(aside / "config.json"),
         }
-        for name, content in (("config.json", config), ("card.json", card)):
-            (aside / name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        _write(aside / "card.json", card)
     return folder
 
 
@@ -92,9 +93,11 @@ def load_agent(
     An agent trained with `normalize` predicts from normalised observations, as in SB3: see `normaliser`.
     """
     folder = shelf.find(folder, "agents")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    path = folder / "policy.safetensors"
-    agree(path, "sha256", shelf.card(folder)["sha256"], sha256(path), "card.json")
+    card, path, told = shelf.card(folder), folder / "policy.safetensors", folder / "config.json"
+    agree(path, "sha256", card["sha256"], sha256(path), "card.json")
+    if "config_sha256" in card:
+        agree(told, "sha256", card["config_sha256"], text_sha256(told), "card.json")
+    config = json.loads(told.read_text(encoding="utf-8"))
     kind, leaves = _class(config["algorithm"]), load_file(path, device)
     place = _Blank(_space(config["observation_space"]), _space(config["action_space"])) if env is None else env
     if normalize := config.get("normalize"):
@@ -159,6 +162,10 @@ def _normalised(env: Any, settings: Mapping[str, Any], seen: Tree, training: boo
     for name, value in seen.items():
         setattr(venv.obs_rms, name, value.cpu().numpy())
     return venv
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _schedule(value: Any) -> Any:

@@ -40,6 +40,8 @@ FORMAT = 1
 """Grows when older readers could no longer make sense of a folder."""
 HEADER = "synthenv"
 """The one key of the weights' metadata: safetensors shuffles several, and equal weights should be equal bytes."""
+REPEATED = ("id", "target", "form", "horizon")
+"""What a card repeats of the recipe, for those who read no YAML."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,15 @@ def load(folder: str | Path) -> Artifact:
         header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
         weights = {name: file.get_tensor(name)[None] for name in file.keys()}  # noqa: SIM118 - not a mapping
     agree(model, "format", FORMAT, header.get("format"), "this version of synthenv")
-    agree(folder / "recipe.yaml", "sha256", header.get("recipe"), _digest(folder / "recipe.yaml"), model.name)
-    return Artifact(folder, load_recipe(EnvRecipe, folder / "recipe.yaml"), weights, card)
+    path, facts = folder / "recipe.yaml", folder / "card.json"
+    for witness, told in ((model, header), (facts, card)):
+        agree(path, "sha256", told.get("recipe"), text_sha256(path), witness.name)
+    recipe = load_recipe(EnvRecipe, path)
+    for name in REPEATED:
+        agree(facts, name, getattr(recipe, name), card.get(name), path.name)
+    if "spaces_sha256" in card:
+        agree(facts, "spaces' sha256", card["spaces_sha256"], _spaces_sha256(card), "it")
+    return Artifact(folder, recipe, weights, card)
 
 
 def verify(folder: str | Path) -> None:
@@ -88,16 +97,14 @@ def save(
     folder = Path(folder)
     with written_aside(folder) as aside:
         (aside / "recipe.yaml").write_text(dump(recipe), encoding="utf-8", newline="\n")
-        digest = _digest(aside / "recipe.yaml")
+        digest = text_sha256(aside / "recipe.yaml")
         header = {"format": FORMAT, "id": recipe.id, "version": __version__, "recipe": digest}
         leaves = {name: leaf[0].detach().cpu().contiguous() for name, leaf in weights.items()}
         save_file(leaves, aside / "model.safetensors", {HEADER: json.dumps(header)})
         facts = {
-            "id": recipe.id,
-            "target": recipe.target,
-            "form": recipe.form,
-            "horizon": recipe.horizon,
+            **{name: getattr(recipe, name) for name in REPEATED},
             **card,
+            "spaces_sha256": _spaces_sha256(card),
             "sha256": sha256(aside / "model.safetensors"),
             "recipe": digest,
             "versions": versions(),
@@ -121,6 +128,11 @@ def action_space(card: dict[str, Any]) -> spaces.Discrete | spaces.Box:
     return spaces.Box(np.array(told["low"], np.float32), np.array(told["high"], np.float32))
 
 
+def _spaces_sha256(card: Mapping[str, Any]) -> str:
+    """The digest of what `describe` wrote, before or after it was JSON."""
+    return hashlib.sha256(json.dumps(card["spaces"], sort_keys=True).encode()).hexdigest()
+
+
 def _space(space: spaces.Discrete | spaces.Box) -> dict[str, Any]:
     if isinstance(space, spaces.Discrete):
         return {"n": int(space.n)}
@@ -140,6 +152,11 @@ def versions() -> dict[str, str]:
 def sha256(path: Path) -> str:
     """The digest of a file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def text_sha256(path: Path) -> str:
+    """The digest of a file's text, whatever line ends a checkout gave it."""
+    return hashlib.sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
 
 
 def check_free(folder: Path) -> None:
@@ -186,11 +203,6 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _digest(recipe: Path) -> str:
-    """sha256 of the file's text, whatever line ends a checkout gave it."""
-    return hashlib.sha256(recipe.read_text(encoding="utf-8").encode()).hexdigest()
 
 
 def agree(path: Path, what: str, expected: object, got: object, witness: str) -> None:

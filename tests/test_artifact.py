@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from synthenv import artifact
 from synthenv.gym import synthetic
 from synthenv.recipe import digest
-from tests.conftest import TARGETS, random_artifact
+from tests.conftest import HORIZON, TARGETS, random_artifact
 
 
 def again(loaded: artifact.Artifact, folder: Path) -> artifact.Artifact:
@@ -72,11 +72,40 @@ def test_a_changed_recipe_is_noticed_but_line_ends_are_not(bandit_folder: Path) 
         artifact.verify(bandit_folder)
 
 
+def rewrite(folder: Path, **changes: Any) -> None:
+    """Change facts of the card; None takes one out."""
+    path = folder / "card.json"
+    facts = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: fact for name, fact in facts.items() if fact is not None}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"id": "Other-v0"}, r"card\.json: recipe\.yaml says its id is Random-mdp-v0, but it is Other-v0"),
+        ({"target": "Acrobot-v1"}, "its target is CartPole-v1, but it is Acrobot-v1"),
+        ({"form": "bandit"}, "its form is mdp, but it is bandit"),
+        ({"horizon": 2}, f"its horizon is {HORIZON}, but it is 2.*make it again"),
+        ({"horizon": None}, "but it is None"),
+        ({"recipe": "0" * 64}, r"recipe\.yaml: card\.json says its sha256 is 000"),
+        ({"spaces": {"action": {"n": 3}, "observation": {}}}, r"card\.json: it says its spaces' sha256 is"),
+    ],
+)
+def test_a_changed_card_is_noticed(mdp_folder: Path, changes: dict[str, Any], said: str) -> None:
+    rewrite(mdp_folder, **changes)
+    with pytest.raises(ValueError, match=said):
+        artifact.verify(mdp_folder)
+
+
+def test_a_card_may_tell_more_and_an_old_one_told_less(mdp_folder: Path) -> None:
+    rewrite(mdp_folder, real_steps=9, scores=[], spaces_sha256=None)
+    assert artifact.load(mdp_folder).card["real_steps"] == 9
+
+
 def test_a_file_of_another_kind_is_refused(bandit_folder: Path) -> None:
     path = bandit_folder / "model.safetensors"
     save_file(load_file(path), path)
-    card = json.loads((bandit_folder / "card.json").read_text())
-    (bandit_folder / "card.json").write_text(json.dumps({**card, "sha256": artifact.sha256(path)}))
+    rewrite(bandit_folder, sha256=artifact.sha256(path))
     with pytest.raises(ValueError, match="its format is 1, but it is None"):
         artifact.verify(bandit_folder)
 

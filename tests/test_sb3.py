@@ -380,8 +380,14 @@ def test_a_normalised_agent_goes_on_with_its_statistics(tmp_path: Path) -> None:
 def test_a_doctored_agent_is_refused(mdp_folder: Path, tmp_path: Path) -> None:
     model = train("a2c", mdp_folder, 10, seed=0)
     folder = save_agent(model, tmp_path / "agent", env_id="Some-v0", scores={})
-    path = folder / "config.json"
+    path, card = folder / "config.json", folder / "card.json"
     text = path.read_text()
+    path.write_text(text.replace("MlpPolicy", "CnnPolicy"))
+    with pytest.raises(ValueError, match=r"config\.json: card\.json says its sha256"):
+        load_agent(folder)
+    facts = json.loads(card.read_text())
+    del facts["config_sha256"]  # older agents lack it
+    card.write_text(json.dumps(facts))
     for name in ("os.system", "subprocess.Popen", "torch.nn.relu"):
         path.write_text(text.replace("stable_baselines3.a2c.a2c.A2C", name))
         with pytest.raises(ValueError, match=f"names {name}; expected a class of torch"):
