@@ -6,6 +6,7 @@ Choices are words. The reader is generic (`load`, `build`, `dump`); the recipe o
 from __future__ import annotations
 
 import hashlib
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
@@ -47,6 +48,23 @@ def build(kind: type[Kind], raw: Any, place: str = "") -> Kind:
     if missing := [name for name in needed if name not in raw]:
         raise ValueError(f"{where} lacks {', '.join(missing)}")
     return kind(**{key: _read(known[key], value, f"{place}.{key}".lstrip(".")) for key, value in raw.items()})
+
+
+def check_counts(thing: Any, place: str = "") -> None:
+    """Raise ValueError for a whole number, in a dataclass or those within it, below the `least` of its field.
+
+    That is 1 unless the field's metadata say otherwise. Stages that are not enabled are passed over.
+    """
+    if not getattr(thing, "enabled", True):
+        return
+    for f in fields(thing):
+        least, told, name = f.metadata.get("least", 1), getattr(thing, f.name), f"{place}.{f.name}".lstrip(".")
+        several = isinstance(told, tuple | list)
+        for where, value in [(f"{name}[{i}]", one) for i, one in enumerate(told)] if several else [(name, told)]:
+            if is_dataclass(value):
+                check_counts(value, where)
+            elif isinstance(value, int) and not isinstance(value, bool) and value < least:
+                raise ValueError(f"{where} must be at least {least}, got {value}")
 
 
 def dump(recipe: Any) -> str:
@@ -106,9 +124,9 @@ class Search:
     """Settings of the strategy, as its class names them (sigma, rate, ...)."""
     population: int = 32
     """Candidates a generation."""
-    generations: int = 20
+    generations: int = field(default=20, metadata={"least": 0})
     """Outer steps, at most."""
-    patience: int = 0
+    patience: int = field(default=0, metadata={"least": 0})
     """End when the mean fitness, smoothed over some generations, has not risen for so many of them; 0: never before
     the last. Generations whose candidates are all worth the same do not count: nothing is found yet."""
 
@@ -231,7 +249,7 @@ class Exam:
 
     loops: tuple[Inner, ...] = (Inner("ppo"), Inner("a2c"), Inner("dqn"))
     """Kinds of training that are examined."""
-    agents: int = 16
+    agents: int = field(default=16, metadata={"least": 0})
     """Agents of each kind; 0 for no exam."""
     episodes: int = 20
     """Real episodes an agent is scored on."""
@@ -247,7 +265,7 @@ class EnvRecipe:
     """The real task: a world in `synthenv.worlds` by Gymnasium id."""
     form: Literal["bandit", "mdp"] = "bandit"
     """One step an episode, or many."""
-    seed: int = 0
+    seed: int = field(default=0, metadata={"least": -math.inf})
     """All randomness follows from it."""
     hidden: int = 32
     """Width of every network's hidden layer."""

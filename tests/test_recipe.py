@@ -72,6 +72,32 @@ def test_refuses_with_place_and_hint(raw, said):
         recipe.build(Trunk, raw)
 
 
+def test_counts_begin_at_one_unless_it_is_said():
+    @dataclass(frozen=True)
+    class Stage:
+        enabled: bool = True
+        size: int = 1
+        extra: int = field(default=0, metadata={"least": 0})
+        widths: tuple[int, ...] = (1, 2)
+
+    @dataclass(frozen=True)
+    class Whole:
+        first: Stage = Stage()
+        more: tuple[Stage, ...] = (Stage(), Stage())
+        rate: float = 0.0
+        wise: bool = False
+
+    recipe.check_counts(Whole())
+    recipe.check_counts(Whole(first=Stage(False, 0, -1)))
+    for wrong, said in (
+        (Whole(first=Stage(size=0)), r"^first\.size must be at least 1, got 0$"),
+        (Whole(more=(Stage(), Stage(extra=-1))), r"^more\[1\]\.extra must be at least 0, got -1$"),
+        (Whole(more=(Stage(widths=(3, -2)),)), r"^more\[0\]\.widths\[1\] must be at least 1, got -2$"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            recipe.check_counts(wrong)
+
+
 def test_errors_name_the_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("id: A\ntarget: B\nhiden: 3\n")

@@ -17,10 +17,11 @@ __all__ = ["Agent", "Learner", "accepts", "fill", "learn", "named", "score", "tr
 def named(name: str, spaces: Spaces, **settings: Any) -> Learner:
     """The algorithm called `name` ("ppo") for a task with these spaces; settings are fields of its class.
 
-    Raises ValueError with the nearest name for an algorithm or setting nobody knows, for a setting of the wrong type,
-    and for actions that the algorithm has no policy for.
+    Raises ValueError with the nearest name for an algorithm or setting nobody knows, for a setting of the wrong type or
+    a number of nothing, and for actions that the algorithm has no policy for.
     """
     kind: type[Learner] = catalogue.named(__name__, name, "learner")
     learner = recipe.build(kind, {"spaces": spaces, **settings}, name)
+    recipe.check_counts(learner, name)
     sizes(learner, spaces)
     return learner

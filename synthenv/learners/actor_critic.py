@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from gymnasium import Space, spaces
@@ -37,7 +37,7 @@ class ActorCritic:
     length: int = 5
     """Steps of every episode between two updates."""
     hidden: tuple[int, ...] = (64, 64)
-    activation: str = "tanh"
+    activation: Literal["tanh", "relu", "silu"] = "tanh"
     orthogonal: bool = True
     """Whether first weights are orthogonal, or torch's own (rl_zoo3's ortho_init: False)."""
 

@@ -46,6 +46,10 @@ class DQN(Replaying):
     """Wang et al. (2016): separate streams for the state's value and the actions' advantages."""
     hidden: tuple[int, ...] = (64, 64)
 
+    def __post_init__(self) -> None:
+        if self.dueling and not self.hidden:
+            raise ValueError("dueling needs a hidden layer that its streams share, got none; name one in hidden")
+
     @cached_property
     def shapes(self) -> Shapes:
         """Shapes of the networks' leaves."""

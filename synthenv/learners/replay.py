@@ -5,9 +5,9 @@ The memory of a member is a ring, leaves [P, rows, ...], written in place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from gymnasium import Space, spaces
@@ -80,10 +80,10 @@ class Replaying:
     batch: int = 256
     capacity: int = 1_000_000
     """Transitions kept; no more is reserved than the budget can fill."""
-    warmup: int = 100
+    warmup: int = field(default=100, metadata={"least": 0})
     """Transitions before the first update, taken at random."""
     hidden: tuple[int, ...] = (256, 256)
-    activation: str = "relu"
+    activation: Literal["tanh", "relu", "silu"] = "relu"
 
     @cached_property
     def sizes(self) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from synthenv.meta.inner import InnerTask, graduates
 from synthenv.meta.run import Run
 from synthenv.meta.task import Executor, executor
 from synthenv.meta.teacher import teacher, trained
-from synthenv.recipe import EnvRecipe
+from synthenv.recipe import EnvRecipe, build, check_counts
 from synthenv.threads import one_thread
 from synthenv.tree import Tree, part, prefixed, ravel, shapes, unravel
 from synthenv.worlds import RealTask
@@ -74,9 +75,13 @@ def check(recipe: EnvRecipe, real: RealTask | None = None) -> None:
     """Raise ValueError for what would otherwise fail in the middle of a run, in the real task or what stands in."""
     real = real or worlds.real(recipe.target)
     spaces = real.spaces
+    build(EnvRecipe, asdict(recipe))  # what was not read from a file has not been checked
+    check_counts(recipe)
     for search in (recipe.greedy.search, recipe.inner.search):
         strategy = strategies.named(search.strategy, **search.options)
-        strategy.ask(strategy.init(torch.zeros(2)), seeding.generator(0), search.population)
+        state = strategy.init(torch.zeros(2))
+        candidates = strategy.ask(state, seeding.generator(0), search.population)
+        strategy.tell(state, candidates, torch.arange(float(search.population)))
     teaching = (recipe.greedy.learner,) if recipe.greedy.enabled and recipe.greedy.learner else ()
     for loop in teaching:
         teacher(recipe, real, loop)
@@ -84,6 +89,14 @@ def check(recipe: EnvRecipe, real: RealTask | None = None) -> None:
         raise ValueError(f"expected states.soft above 0, 1 for the teacher as it is, got {recipe.states.soft}")
     if recipe.inner.enabled and not recipe.inner.loops:
         raise ValueError("inner.loops is empty: name a kind of inner loop, or switch the stage off (enabled: false)")
+    size = spaces.observation.shape
+    synthetic = worlds.synthetic(recipe, spaces.action, torch.zeros(size), torch.ones(size))
+    parts = {name.split(".")[0] for name in synthetic.init(seeding.generator(0), 1)}
+    if recipe.inner.enabled and not parts & set(recipe.inner.parts):
+        raise ValueError(
+            f"inner.parts must name one of {', '.join(sorted(parts))}, which a {recipe.form} has, got "
+            f"{', '.join(recipe.inner.parts) or 'none'}"
+        )
     taught = recipe.inner.loops if recipe.inner.enabled else ()
     examined = recipe.exam.loops if recipe.exam.agents else ()
     for loop in teaching + taught + examined:

@@ -272,6 +272,32 @@ BAD = {
     "hyperparameter": (Inner("ppo", draws={"ratte": (1.0,)}), "did you mean 'rate'"),
     "no-values": (Inner("ppo", draws={"rate": ()}), "rate"),
     "soft": (replace(GOOD, states=StatesStage(soft=-0.2)), "states.soft above 0, 1 for the teacher as it is, got -0.2"),
+    "count": (Inner("dqn", settings={"updates": -1}), "dqn.updates must be at least 1, got -1"),
+    "no-envs": (Inner("ppo", settings={"envs": 0}), "ppo.envs must be at least 1, got 0"),
+    "no-batch": (Inner("ppo", settings={"batch": 0}), "ppo.batch must be at least 1, got 0"),
+    "no-units": (Inner("ppo", settings={"hidden": [8, 0]}), r"ppo\.hidden\[1\] must be at least 1, got 0"),
+    "before-the-start": (Inner("dqn", settings={"warmup": -1}), "dqn.warmup must be at least 0, got -1"),
+    "no-steps": (Inner("a2c", 0), r"loops\[0\]\.steps must be at least 1, got 0"),
+    "activation": (
+        Inner("a2c", settings={"activation": "gelu"}),
+        "a2c.activation must be one of tanh, relu, silu, got",
+    ),
+    "dueling": (Inner("dqn", settings={"dueling": True, "hidden": []}), "dueling needs a hidden layer"),
+    "few": (Search("cma_es", population=2), "cma_es needs a population of at least 4, got 2"),
+    "nobody": (Search(population=0), "search.population must be at least 1, got 0"),
+    "own-activation": (replace(GOOD, activation="gelu"), "activation must be one of tanh, relu, silu, got 'gelu'"),
+    "no-layer": (replace(GOOD, layers=(8, 0)), r"layers\[1\] must be at least 1, got 0"),
+    "no-agents": (replace(GOOD, inner=replace(GOOD.inner, agents=0)), "inner.agents must be at least 1, got 0"),
+    "no-episodes": (
+        replace(GOOD, greedy=replace(GOOD.greedy, episodes=0)),
+        "greedy.episodes must be at least 1",
+    ),
+    "no-chunk": (replace(GOOD, inner=replace(GOOD.inner, chunk=0)), "inner.chunk must be at least 1, got 0"),
+    "still": (
+        replace(GOOD, inner=replace(GOOD.inner, parts=("transition", "cost"))),
+        "inner.parts must name one of height, noise, reward, start, which a bandit has, got transition, cost",
+    ),
+    "no-parts": (replace(GOOD, inner=replace(GOOD.inner, parts=())), "which a bandit has, got none"),
     "no-loops": (replace(GOOD, inner=replace(GOOD.inner, loops=())), "loop"),
 }
 
@@ -291,6 +317,16 @@ def test_a_bad_recipe_is_refused_before_anything_is_written(tmp_path, wrong, sai
         with pytest.raises(ValueError, match=said):
             made(recipe, tmp_path)
         assert not list(tmp_path.iterdir())
+
+
+def test_nothing_may_mean_something(tmp_path):
+    """No further generation, no patience, no exam, no steps at random; and any seed."""
+    recipe = toys.recipe(seed=-3, exam=Exam(agents=0))
+    loops = (Inner("dqn", 8, {"warmup": 0}),)
+    inner = replace(recipe.inner, search=replace(recipe.inner.search, generations=0, patience=0), loops=loops)
+    made(replace(recipe, inner=inner), tmp_path)
+    off = replace(recipe, inner=InnerStage(enabled=False, chunk=0), dynamics=replace(recipe.dynamics, enabled=False))
+    made(off, tmp_path / "off")
 
 
 def test_loops_of_a_stage_that_is_off_are_nobodys_business(tmp_path):
