@@ -75,20 +75,24 @@ def evolve(args: argparse.Namespace) -> None:
 
     instead: dict[str, Any] = {}
     default = meta.default_recipe
-    target = args.target
+    recipe, target = None, args.target
     if args.recipe:
         there(args.recipe, "recipe", "synthenv evolve --target ID needs none")
+        recipe = load(EnvRecipe, args.recipe)
+        target = recipe.target
     if args.context:
         there(args.context, "transitions", "synthenv imagine ID collects some and keeps them")
         from synthenv.imagine import stand_in, thrifty
         from synthenv.incontext import Transitions, WorldModel
 
         data, default = Transitions.load(args.context), thrifty
+        if target and data.task and target.rpartition(":")[2] != data.task.rpartition(":")[2]:
+            raise ValueError(f"expected transitions of {target}, got those of {data.task} in {args.context}")
         world = stand_in(data, WorldModel.load(args.model), target)
         instead, target = {"stand_in": world, "spent": len(data)}, world.name
-    elif not (args.recipe or target):
+    elif not target:
         raise ValueError("expected a recipe.yaml, a --target, or a --context of transitions")
-    recipe = load(EnvRecipe, args.recipe) if args.recipe else default(target, args.form)
+    recipe = recipe or default(target, args.form)
     run = args.log or Path("runs") / recipe.id
     made = meta.evolve(
         recipe, args.out or run / "artifact", run_folder=run, resume=args.resume, workers=args.workers, **instead

@@ -17,6 +17,7 @@ from synthenv.incontext import Transitions, WorldModel, weights
 from synthenv.incontext.plan import CEM, PRICE, Planner
 from synthenv.recipe import GreedyStage, InnerStage, Search
 from synthenv.sb3 import load_agent
+from synthenv.worlds.cartpole import CartPole
 from tests.incontext.standin import Quadratic, context
 
 MODEL = WorldModel(Quadratic())
@@ -144,6 +145,24 @@ def test_evolves_inside_the_world_model(tmp_path: Path) -> None:
     assert made.card["stages"]["greedy"]["last_fitness"] > 8  # the fewest steps that a pole takes to fall
 
 
+def test_goes_on_in_the_same_imagination(tmp_path: Path) -> None:
+    def made(world: Any, resume: bool = True) -> Any:
+        options = {"run_folder": tmp_path / "run", "workers": 1, "progress": False, "spent": len(context())}
+        recipe = tiny("CartPole-v1", "bandit")
+        return meta.evolve(recipe, tmp_path / "made", stand_in=world, resume=resume, **options)
+
+    first = made(stand_in(context(), MODEL), resume=False)
+    assert made(stand_in(context(), MODEL)).card["sha256"] == first.card["sha256"]
+    fewer = stand_in(context().subset(slice(300)), MODEL)
+    for other, said in (
+        (fewer, "one imagined from 300"),
+        (CartPole(), "CartPole"),
+        (None, "the real task"),
+    ):
+        with pytest.raises(ValueError, match=f"expected one imagined from 400 transitions.*got {said}"):
+            made(other)
+
+
 @pytest.mark.parametrize(
     ("target", "form", "taught"),
     [("CartPole-v1", "bandit", ["dqn"]), ("CartPole-v1", "mdp", []), ("Pendulum-v1", "bandit", [])],
@@ -202,6 +221,27 @@ def test_the_command_evolve_takes_a_context(capsys: Any, tmp_path: Path, monkeyp
     assert (code, err.splitlines()[-1:]) in ((0, []), (0, err.splitlines()[-1:]))
     assert "400 steps of CartPole-v1, " in out
     assert load(tmp_path / "runs" / "SynthBandit-CartPole-v0" / "artifact").card["real_steps"] == 400
+
+
+def test_the_command_evolve_takes_a_context_of_its_task_alone(
+    capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = context().save(tmp_path / "data")
+    (tmp_path / "recipe.yaml").write_text("id: Synth-X-v0\ntarget: Acrobot-v1\n")
+    for what in (("recipe.yaml",), ("--target", "Acrobot-v1")):
+        code, _, err = synthenv(capsys, "evolve", *what, "--context", path)
+        assert code == 2
+        assert "expected transitions of Acrobot-v1, got those of CartPole-v1 in" in err
+    dataclasses.replace(context(), task=None).save(tmp_path / "nameless")
+    asked: list[Any] = []
+    monkeypatch.setattr(meta, "evolve", lambda recipe, *_, stand_in, **__: asked.append(stand_in.name) or 1 / 0)
+    for target in ("CartPole-v1", "gymnasium:CartPole-v1"):
+        (tmp_path / "recipe.yaml").write_text(f"id: Synth-X-v0\ntarget: {target}\n")
+        for data in (path, "nameless.npz"):
+            with pytest.raises(ZeroDivisionError):
+                synthenv(capsys, "evolve", "recipe.yaml", "--context", data)
+    assert asked == ["CartPole-v1"] * 2 + ["gymnasium:CartPole-v1"] * 2
 
 
 @pytest.mark.parametrize(

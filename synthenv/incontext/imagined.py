@@ -5,12 +5,15 @@ Letters: P population members, N episodes in parallel, Q = P * N queries, O obse
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from synthenv.incontext.compiled import compiled
+from synthenv.incontext.transitions import FLAGS, NUMBERS
 from synthenv.incontext.world import Conduct, Simulator
 from synthenv.worlds.base import Outcome, Params, State
 
@@ -95,6 +98,18 @@ class ImaginedWorld:
         self.simulator, self.conduct, self.horizon = simulator, conduct, limit
         self.name, self.spaces = data.task or "imagined", simulator.spaces
         self.worst = min(0.0, float(data.reward.min()))
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what happens here and why, by which a run that was interrupted knows its world again."""
+        data, engine = self.simulator.data, self.simulator.engine
+        conduct = replace(self.conduct, threshold=None)  # that is computed: its last bits depend on the machine
+        digest = hashlib.sha256(repr((type(engine).__qualname__, conduct, self.horizon)).encode())
+        seen = [getattr(data, name) for name in NUMBERS + FLAGS]
+        weights = engine.state_dict().values() if isinstance(engine, torch.nn.Module) else ()
+        for leaf in (*seen, *(weight.double().numpy(force=True) for weight in weights)):
+            digest.update(leaf.tobytes())
+        return f"one imagined from {len(data)} transitions, {digest.hexdigest()[:16]}"
 
     def init(self, generator: torch.Generator, population: int) -> Params:
         """No parameters: the members are copies of the task."""

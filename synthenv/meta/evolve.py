@@ -42,7 +42,8 @@ def evolve(
     """Meta-learn a synthetic environment and write it to `folder`.
 
     stand_in: a world in which everything happens instead of the real task, as a simulator's is, and that has cost
-    `spent` real steps; then only the exam, where the recipe has one, plays the real task.
+    `spent` real steps; then only the exam, where the recipe has one, plays the real task. A run is resumed with the one
+    that began it: its `fingerprint` is compared, if it has such an attribute, and else its type.
 
     run_folder holds checkpoints and TensorBoard logs (default: runs/<id>); with `resume` a killed run goes on from
     there, bit for bit. workers: processes for the inner loops (default: one a core); their number changes no result.
@@ -53,8 +54,9 @@ def evolve(
     artifact.check_free(Path(folder))
     runs = Path(run_folder) if run_folder is not None else Path("runs") / recipe.id
     processes = workers or os.cpu_count() or 1
+    known = None if stand_in is None else getattr(stand_in, "fingerprint", type(stand_in).__qualname__)
     with one_thread(), executor(processes) as where, Run(
-        recipe, runs, resume=resume, progress=progress, every=checkpoint_every
+        recipe, runs, resume=resume, progress=progress, every=checkpoint_every, stand_in=known
     ) as run:  # fmt: skip
         synthetic, params = greedy_stage(recipe, real, run, where)
         synthetic, params, seen, factor = states_stage(recipe, real, run, synthetic, params)

@@ -34,6 +34,8 @@ class Ledger:
 
     recipe: str
     """Digest of the recipe: a checkpoint of another recipe is refused."""
+    stand_in: str | None = None
+    """What stood in for the real task, by its fingerprint or type; None for the real task itself."""
     done: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Finished stages and the facts each reported."""
     generation: int = 0
@@ -60,19 +62,32 @@ class Run:
     """Stages of one recipe, each done once, and the record of what they cost."""
 
     def __init__(
-        self, recipe: EnvRecipe, folder: Path, *, resume: bool = False, progress: bool | None = None, every: int = 1
+        self,
+        recipe: EnvRecipe,
+        folder: Path,
+        *,
+        resume: bool = False,
+        progress: bool | None = None,
+        every: int = 1,
+        stand_in: str | None = None,
     ) -> None:
         """Open `folder`, new or to be resumed; a checkpoint is written every `every` generations.
 
         progress None shows bars on a terminal only. Raises ValueError when the folder holds a run and `resume` is
-        False, when there is none to resume, or when its checkpoint is damaged or of another recipe.
+        False, when there is none to resume, or when its checkpoint is damaged, of another recipe or another stand-in.
         """
         self.seed, self.folder, self.every = recipe.seed, folder, every
         self.hidden = None if progress is None else not progress
-        self.ledger = Ledger(digest(recipe))
+        self.ledger = Ledger(digest(recipe), stand_in)
         self.tensors: Tree = {}
         if resume:
             self.ledger, self.tensors = read_checkpoint(folder / CHECKPOINT, self.ledger.recipe)
+            if self.ledger.stand_in != stand_in:
+                before, now = (told or "the real task itself" for told in (self.ledger.stand_in, stand_in))
+                raise ValueError(
+                    f"{folder} holds a run in another world: expected {before}, got {now}; resume with the stand-in "
+                    "(or --context and --model) that began it, or start over"
+                )
         elif (folder / CHECKPOINT).exists():
             raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,20 @@ from torch import Tensor
 
 from synthenv import learners, rollout, worlds
 from synthenv.incontext import Prediction, Simulator, Transitions, WorldModel
+from synthenv.incontext.belief import Engine
 from synthenv.incontext.imagined import cut
 from synthenv.worlds.payoff import payoff_of
 from tests.incontext.standin import Quadratic, context, simulator
 
 P, N = 3, 5
+
+
+class Weighted(Quadratic, torch.nn.Module):
+    """A stand-in with weights that it makes no use of."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -40,6 +50,20 @@ def test_is_a_world_with_the_tasks_name_and_horizon(task: str) -> None:
     assert outcome.observation.shape == following["observation"].shape == (P, N, size)
     assert outcome.reward.shape == outcome.terminated.shape == (P, N)
     assert torch.equal(world.observe({}, following), outcome.observation)
+
+
+def test_is_known_by_what_it_was_shown_by_whom_and_how_it_is_played() -> None:
+    def known(data: Transitions, engine: Engine, **conduct: Any) -> str:
+        return WorldModel(engine).condition(data).world(**conduct).fingerprint
+
+    own, other = (Weighted(torch.full((2,), value)) for value in (0.0, 1.0))
+    data = context()
+    again = dataclasses.replace(data, reward=data.reward.copy())
+    assert known(data, own) == known(again, own, threshold=0.3), "a threshold is computed, to other last bits elsewhere"
+    again.reward[7] += 1
+    prints = [known(data, own), known(again, own), known(data, other), known(data, Quadratic())]
+    prints += [known(data, own, penalty=1.0), WorldModel(own).condition(data).world(9).fingerprint]
+    assert len(set(prints)) == len(prints)
 
 
 def test_without_a_generator_the_likeliest_step_follows() -> None:

@@ -264,6 +264,18 @@ def test_another_recipes_checkpoint_is_refused(done):
         Run(replace(RECIPE, hidden=9), done, resume=True)
 
 
+@pytest.mark.parametrize("began", [None, "Moon"])
+@pytest.mark.parametrize("goes_on", [None, "Moon", "Mars"])
+def test_a_run_goes_on_in_the_world_it_began_in(tmp_path, began, goes_on):
+    opened(tmp_path, stand_in=began).once("look", lambda: ({}, {}, 0))
+    if began == goes_on:
+        assert "look" in opened(tmp_path, stand_in=goes_on, resume=True).ledger.done
+        return
+    names = [name or "the real task itself" for name in (began, goes_on)]
+    with pytest.raises(ValueError, match="in another world: expected {}, got {}; resume with".format(*names)):
+        opened(tmp_path, stand_in=goes_on, resume=True)
+
+
 def tensors_and_ledger(path):
     with safe_open(path, "pt") as file:
         return load_file(path), json.loads(file.metadata()["facts"])
