@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -47,8 +48,14 @@ def evolve(
 
     run_folder holds checkpoints and TensorBoard logs (default: runs/<id>); with `resume` a killed run goes on from
     there, bit for bit. workers: processes for the inner loops (default: one a core); their number changes no result.
-    progress: None shows bars on a terminal only. Raises ValueError for a recipe that cannot be carried out.
+    They import the script that they are started from: there, call this under `if __name__ == "__main__":`, or with
+    workers=1. progress: None shows bars on a terminal only. Raises ValueError for a recipe that cannot be carried out.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # how multiprocessing itself tells
+        raise RuntimeError(
+            "evolve was called by one of its own processes, which was only importing the script that calls it; put the "
+            'call under `if __name__ == "__main__":`, or give workers=1'
+        )
     real = stand_in or worlds.real(recipe.target)
     check(recipe, real)
     artifact.check_free(Path(folder))

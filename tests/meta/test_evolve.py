@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -345,6 +346,21 @@ def test_a_folder_of_something_else_is_refused_before_anything_is_spent(tmp_path
     with pytest.raises(ValueError, match="not ours to replace; choose another folder"):
         made(GOOD, tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["env", "thesis.tex"]
+
+
+@pytest.mark.parametrize("guard", ["", "if __name__ == '__main__': "])
+def test_a_script_must_let_its_processes_import_it(tmp_path, guard):
+    """Those of a script without a guard run it again."""
+    call = f"evolve(recipe(), {str(tmp_path / 'env')!r}, run_folder={str(tmp_path / 'run')!r}, workers=2)"
+    lines = ("from synthenv.meta import evolve", "from tests.meta.toys import recipe", guard + call)
+    (tmp_path / "script.py").write_text("\n".join(lines))
+    command = [sys.executable, str(tmp_path / "script.py")]
+    path = os.pathsep.join((str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")))
+    told = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert (told.returncode == 0) == bool(guard)
+    assert ('put the call under `if __name__ == "__main__":`, or give workers=1' in told.stderr) == (not guard)
+    assert "holds a run already" not in told.stderr
+    assert (tmp_path / "env").exists() == bool(guard)
 
 
 def test_killed_before_every_file_it_writes(case, form, straight, tmp_path):
