@@ -77,8 +77,8 @@ class Numbers(gymnasium.ObservationWrapper[Floats, Any, Any]):
         self.observation_space = space
 
     def observation(self, observation: Any) -> Floats:
-        """The same numbers as a list, [O]."""
-        return np.asarray(observation, dtype=np.float32).reshape(-1)
+        """The same numbers as a list, [O]: a copy, for a task may go on writing to its own."""
+        return np.array(observation, dtype=np.float32).reshape(-1)
 
 
 class Slots:

@@ -55,7 +55,7 @@ def collect(
         **{name: np.array(column) for name, column in zip(names, zip(*steps, strict=True), strict=True)},
         "observation_space": made.observation_space,
         "action_space": made.action_space,
-        "task": None if spec is None else spec.id,
+        "task": env if isinstance(env, str) else None if spec is None else spec.id,
         "horizon": None if spec is None else spec.max_episode_steps,
     }
 

@@ -40,7 +40,7 @@ class Transitions:
     truncated:   [C] bool, a time limit did (never together with terminated).
     start:       [C] bool, the first transition of an episode.
     spaces:      of the task; bounds of the observation may be infinite.
-    task:        Gymnasium id, if there is one.
+    task:        Gymnasium id, if there is one, with the module that registers it in front if that was given.
     horizon:     steps after which the task truncates an episode, if it is known to.
 
     Make one with `collect`, `from_arrays`, `from_minari`, `from_sb3_buffer` or `load`, which check everything.

@@ -66,6 +66,30 @@ def test_discrete_observations_become_numbers() -> None:
     assert data.observation[0] == 36
 
 
+def test_a_task_keeps_the_module_that_registers_it() -> None:
+    quick = "tests.own_task:QuickSwing-v0"
+    assert Transitions.collect(quick, 5).task == quick
+    assert Transitions.collect(gymnasium.make(quick), 5).task == "QuickSwing-v0"
+
+
+def test_a_task_may_write_to_what_it_showed() -> None:
+    class Counter(gymnasium.Env[Any, Any]):
+        observation_space, action_space = spaces.Box(0, 99, (1,)), spaces.Discrete(2)
+        count = np.zeros(1, dtype=np.float32)
+
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+            self.count[:] = 0
+            return self.count, {}
+
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, Any]:
+            self.count += 1
+            return self.count, 0.0, bool(self.count[0] == 3), False, {}
+
+    data = Transitions.collect(Counter(), 5)
+    assert data.observation[:, 0].tolist() == [0, 1, 2, 0, 1]
+    assert data.following[:, 0].tolist() == [1, 2, 3, 1, 2]
+
+
 def test_an_environment_of_ones_own_stays_open() -> None:
     env = gymnasium.make("CartPole-v1", max_episode_steps=5)
     data = Transitions.collect(env, 20)
