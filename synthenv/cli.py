@@ -120,15 +120,29 @@ def _environments(add: Add) -> None:
     sub.add_argument("--workers", type=count, help="processes (default one a core); changes no result")
 
     sub = add(commands.imagine, "CartPole-v1 --transitions 1000 --algo ppo")
-    sub.add_argument("target", help="a real task: any Gymnasium id, or module:ID")
+    sub.add_argument(
+        "target",
+        help="a real task: any Gymnasium id, or module:ID; with more than 16 numbers an observation, or more than 6 "
+        "choices or numbers an action, it is refused",
+    )
     sub.add_argument("--transitions", type=count, default=1000, help="real steps a round (default %(default)s)")
     sub.add_argument("--rounds", type=count, default=1, help="after one, the agent collects (default %(default)s)")
     sub.add_argument("--algo", default="ppo",
                      help="of Stable-Baselines3 or sb3-contrib, or evolve (default %(default)s)")  # fmt: skip
     sub.add_argument("--plan", choices=("cem",), help="plan every real step in imagination, instead of a policy")
-    sub.add_argument("--steps", type=count, help="imagined steps a round (default 50,000; to evolve 500,000)")
-    sub.add_argument("--n-envs", type=count, default=16, help="imagined episodes side by side (default %(default)s)")
-    sub.add_argument("--hyperparameters", type=Path, metavar="YAML", help="rl_zoo3's format; else SB3's, normalised")
+    sub.add_argument(
+        "--steps",
+        type=count,
+        help="imagined steps a round (default: the hyperparameters', else 50,000; to evolve 500,000)",
+    )
+    sub.add_argument(
+        "--n-envs", type=count, help="imagined episodes side by side (default 16; with hyperparameters theirs, else 1)"
+    )
+    sub.add_argument(
+        "--hyperparameters", type=Path, metavar="YAML",
+        help="rl_zoo3's format; else SB3's, with normalised observations and rewards, or an update every imagined step "
+        "for algorithms with a replay buffer",
+    )  # fmt: skip
     sub.add_argument("--penalty", type=float, help="what doubt costs an agent (default 1, and less to plan)")
     sub.add_argument("--margin", type=float, help="cut episodes that leave the data's range by more than this share")
     sub.add_argument("--max-std", type=float, help="cut episodes where doubt is above this")

@@ -109,14 +109,15 @@ def imagine(args: argparse.Namespace) -> None:
     from synthenv.incontext import WorldModel
     from synthenv.scores import statistics
 
-    settings = None
+    settings, steps, n_envs = None, args.steps, args.n_envs
     kind = None if args.algo == "evolve" else sb3.algorithm(args.algo, besides=("evolve",))
     if args.hyperparameters:
         if kind is None:
             raise ValueError("--hyperparameters are for an algorithm of Stable-Baselines3; evolve takes none")
-        settings = presets.read(hyperparameters(args), args.target, kind).settings
+        preset = presets.read(hyperparameters(args), args.target, kind)
+        settings, steps, n_envs = preset.settings, steps or preset.steps, n_envs or preset.n_envs or 1
     plan = Plan(
-        args.transitions, args.rounds, args.plan or args.algo, args.steps, args.n_envs, settings, args.penalty,
+        args.transitions, args.rounds, args.plan or args.algo, steps, n_envs or Plan.n_envs, settings, args.penalty,
         margin=args.margin, max_std=args.max_std, sticky=args.sticky, episodes=args.episodes, seed=args.seed,
     )  # fmt: skip
     found = dream(args.target, plan, WorldModel.load(args.model))

@@ -59,8 +59,7 @@ class Plan:
     n_envs: int = 16
     """Imagined episodes side by side."""
     hyperparameters: Mapping[str, Any] | None = None
-    """As `sb3.train` takes them; None for SB3's defaults with normalised observations and rewards, for numbers of any
-    size, and updates of PPO after as many steps of all episodes together as of one by default."""
+    """As `sb3.train` takes them; None for SB3's defaults and what `usual` adds."""
     penalty: float | None = None
     """Cost of doubt in the last round; see `incontext.world.Conduct`. None for 1, and for `incontext.plan.PRICE` where
     every step is planned."""
@@ -140,10 +139,25 @@ def practised(simulator: Simulator, plan: Plan, seed: int, penalty: float) -> An
     batch = simulator.make_vec(plan.n_envs, **conduct)
     settings = plan.hyperparameters
     if settings is None:
-        settings = {"normalize": True}
-        if plan.algorithm.lower() == "ppo":
-            settings["n_steps"] = max(1, ROLLOUT // plan.n_envs)
+        settings = usual(plan.algorithm, plan.n_envs)
     return sb3.train(plan.algorithm, batch, plan.steps or STEPS, seed=seed, hyperparameters=settings)
+
+
+def usual(algorithm: str, n_envs: int) -> dict[str, Any]:
+    """What SB3's defaults lack in a batch of imagined episodes.
+
+    Who learns from a replay buffer makes an update for every imagined step, however many are made at a time; statistics
+    that move would leave its older steps behind. The others see normalised observations and rewards, for numbers of any
+    size, and PPO's updates come after as many steps of all episodes together as of one by default.
+    """
+    from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+    if issubclass(sb3.algorithm(algorithm), OffPolicyAlgorithm):
+        return {"gradient_steps": -1}
+    settings: dict[str, Any] = {"normalize": True}
+    if algorithm.lower() == "ppo":
+        settings["n_steps"] = max(1, ROLLOUT // n_envs)
+    return settings
 
 
 def evolved(simulator: Simulator, plan: Plan, seed: int, horizon: int, conduct: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from synthenv.artifact import load
 from synthenv.imagine import Plan, draw, imagine, keep, stand_in, thrifty
 from synthenv.incontext import Transitions, WorldModel, weights
 from synthenv.incontext.plan import CEM, PRICE, Planner
+from synthenv.incontext.rows import ACTIONS, OBSERVATIONS
 from synthenv.recipe import GreedyStage, InnerStage, Search
 from synthenv.sb3 import load_agent
 from synthenv.worlds.cartpole import CartPole
@@ -87,6 +88,19 @@ def test_an_agent_of_discrete_observations_is_measured_on_numbers() -> None:
     found = imagine("CliffWalking-v1", LITTLE, MODEL)
     assert found.agent.observation_space.shape == (1,)
     assert found.record.seen[0].tolist() == [[36.0]] * 2
+
+
+@pytest.mark.parametrize(("task", "algorithm"), [("Pendulum-v1", "sac"), ("CartPole-v1", "dqn")])
+def test_who_replays_makes_an_update_a_step_and_sees_plain_numbers(task: str, algorithm: str) -> None:
+    plan = Plan(transitions=150, algorithm=algorithm, steps=256, n_envs=8, episodes=1)
+    agent = imagine(task, plan, MODEL).agent
+    assert 100 <= agent._n_updates <= 256  # none in the first 100 steps
+    assert agent.get_vec_normalize_env() is None
+
+
+def test_who_does_not_replay_sees_normalised_numbers() -> None:
+    assert room.usual("ppo", 16) == {"normalize": True, "n_steps": 128}
+    assert room.usual("a2c", 16) == {"normalize": True}
 
 
 def test_learns_the_task_in_imagination() -> None:
@@ -199,6 +213,36 @@ def test_the_command_imagine(capsys: Any, tmp_path: Path) -> None:
     assert lines[2].startswith("real transitions spent: 200 to learn")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["agent", "imagined.png", "transitions.npz"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "asked", "plan"),
+    [
+        ("{n_timesteps: 96, n_envs: 3, gamma: 0.9}", (), Plan(steps=96, n_envs=3, hyperparameters={"gamma": 0.9})),
+        ("{n_timesteps: 96}", ("--steps", 64, "--n-envs", 2), Plan(steps=64, n_envs=2, hyperparameters={})),
+        ("{}", (), Plan(n_envs=1, hyperparameters={})),
+    ],
+)
+def test_the_command_imagine_follows_a_preset(
+    preset: str, asked: tuple[Any, ...], plan: Plan, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def imagine(target: str, plan: Plan, model: WorldModel) -> None:
+        seen.append(plan)
+        raise ValueError("far enough")
+
+    seen: list[Plan] = []
+    monkeypatch.setattr(room, "imagine", imagine)
+    path = tmp_path / "ppo.yml"
+    path.write_text(f"CartPole-v1: {preset}")
+    code, _, err = synthenv(capsys, "imagine", "CartPole-v1", "--hyperparameters", path, *asked)
+    assert (code, err, seen) == (2, "synthenv: far enough\n", [plan])
+
+
+def test_imagine_helps_with_what_is_refused(capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["imagine", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"more than {OBSERVATIONS} numbers an observation, or more than {ACTIONS} choices or numbers" in told
 
 
 def test_the_command_imagine_plans(capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
