@@ -17,6 +17,9 @@ from synthenv.incontext.transitions import FLAGS, NUMBERS
 from synthenv.incontext.world import Conduct, Simulator
 from synthenv.worlds.base import Outcome, Params, State
 
+EVEN = 0.5
+"""The probability of an end from which on it is likelier than not."""
+
 
 class Move(NamedTuple):
     """One imagined step.
@@ -38,7 +41,7 @@ def move(
     share = chance = None
     if generator is not None and conduct.sampled:
         share = torch.rand(observation.shape, generator=generator)
-    if generator is not None and conduct.threshold is None:
+    if generator is not None and conduct.threshold is None and simulator.ends:
         chance = torch.rand(len(observation), generator=generator)
     step = compiled(_moved) if simulator.compiles and len(observation) == 1 else _moved
     return step(simulator, conduct, observation, action, share, chance)
@@ -52,7 +55,7 @@ def _moved(
     prediction = simulator.foresee(observation, action)
     following = prediction.next_obs if share is None else prediction.next_obs_at(share)
     likely = prediction.terminated
-    terminated = likely > (conduct.threshold or 0.5) if chance is None else chance < likely
+    terminated = likely > (conduct.threshold or EVEN) if chance is None else chance < likely
     reward = prediction.reward
     if conduct.penalty:
         reward = reward - conduct.penalty * simulator.wage * simulator.doubt(prediction)
@@ -65,11 +68,11 @@ def _moved(
 def cut(simulator: Simulator) -> float:
     """The probability of an end above which, of the transitions shown, as many lie as really ended.
 
-    Where few have ended the model is sure of where an end is likelier, not that it is likely. One half where none has.
+    Where few have ended the model is sure of where an end is likelier, not that it is likely. EVEN where none has.
     """
     data, ended = simulator.data, int(simulator.data.terminated.sum())
     if not 0 < ended < len(data):
-        return 0.5
+        return EVEN
     logits = simulator.predict(data.observation, data.action).terminated.double().logit(1e-9).sort(descending=True)
     return float(logits.values[ended - 1 : ended + 1].mean().sigmoid())
 

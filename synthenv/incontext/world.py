@@ -93,7 +93,8 @@ class Conduct:
     sampled: bool = True
     """Draw what follows from the predicted distribution; otherwise its mean follows."""
     threshold: float | None = None
-    """End where the probability of an end is above this; None ends by chance, with that probability."""
+    """End where the probability of an end is above this; None ends by chance, with that probability. Where no
+    transition shown has ended a small one is nothing but caution, and None ends where an end is likelier than not."""
     penalty: float = 0.0
     """What a unit of doubt (see `Simulator.doubt`) costs a step, as in MOPO (Yu et al. 2020), in units of the data's
     typical reward; below 0 it pays, which sends agents where more should be seen."""
@@ -164,6 +165,7 @@ class Simulator:
         self._certainty = torch.where(self.spread > 0, 1 / self.spread, 0.0)
         width = self.seen[1] - self.seen[0]
         self._narrow = torch.where(width > 0, 1 / width, 0.0)
+        self.ends = bool(data.terminated.any())
         self.wage = float(np.sqrt(np.square(data.reward.astype(np.float64)).mean())) or 1.0
         begun = data.observation[data.start] if data.start.any() else data.observation
         self.starts, self._states = torch.tensor(begun), torch.tensor(data.observation)  # [S, O], [C, O]

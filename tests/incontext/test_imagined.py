@@ -169,6 +169,22 @@ def test_ends_come_by_chance_or_where_they_are_likely() -> None:
     np.testing.assert_allclose(ended.float().mean(0), chance, atol=0.12)
 
 
+@pytest.mark.parametrize(("likely", "ended"), [(0.49, False), (0.51, True)])
+def test_nothing_ends_by_chance_where_no_end_was_shown(
+    likely: float, ended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Simulator.foresee
+
+    def foresee(self: Simulator, observation: Tensor, action: Tensor) -> Prediction:
+        found = whole(self, observation, action)
+        return dataclasses.replace(found, terminated=torch.full_like(found.terminated, likely))
+
+    monkeypatch.setattr(Simulator, "foresee", foresee)
+    world = simulator("Pendulum-v1").world()
+    state = world.reset(world.init(seeded(), 1), seeded(), 500)
+    assert (world.step({}, state, torch.zeros((1, 500, 1)), seeded())[1].terminated == ended).all()
+
+
 def test_what_runs_away_stays_a_number() -> None:
     """A quadratic fit, fed back to itself far outside, would overflow within a few steps."""
     walk = np.array([[0.5], [1.0], [2.0], [4.0], [8.0], [16.0], [30.0]], dtype=np.float32)
