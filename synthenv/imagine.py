@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -190,7 +191,7 @@ def evolved(simulator: Simulator, plan: Plan, seed: int, horizon: int, conduct: 
 
 def wandering(agent: Any, data: Transitions, noise: float, seed: int) -> Callable[[npt.NDArray[np.float32]], Any]:
     """The agent's own policy, undecided where it is, with a share of random actions: [O] -> one action."""
-    chance, action = np.random.default_rng(seed), data.spaces.action
+    chance, action = np.random.default_rng(seed), deepcopy(data.spaces.action)
     action.seed(seed)
     seen = sb3.normaliser(agent)
 

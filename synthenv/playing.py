@@ -6,6 +6,7 @@ What every environment of ours shares, whatever is behind it: checked actions, s
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import gymnasium
@@ -25,7 +26,10 @@ METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps"
 
 
 class PlayedEnv(gymnasium.Env[npt.NDArray[np.float32], Any]):
-    """One episode at a time, numpy in and out, until the player ends it or `limit` steps have gone by."""
+    """One episode at a time, numpy in and out, until the player ends it or `limit` steps have gone by.
+
+    Spaces are its own, for they hold the randomness of their samples.
+    """
 
     metadata: ClassVar[dict[str, Any]] = METADATA  # type: ignore[misc]
     BLOCK: ClassVar[int] = 256
@@ -35,7 +39,7 @@ class PlayedEnv(gymnasium.Env[npt.NDArray[np.float32], Any]):
         self, spaces: Spaces, draws: Draws, target: str | None, render_mode: str | None, limit: int | None = None
     ) -> None:
         """`target` is the real task whose pictures are drawn, where it has any."""
-        self.observation_space, self.action_space = spaces  # type: ignore[assignment]
+        self.observation_space, self.action_space = deepcopy(spaces)  # type: ignore[assignment]
         self.render_mode, self.limit = render_mode, limit
         self._renderer = _renderer(self, target)
         self._player, self._draws = draws.player, draws
@@ -123,7 +127,7 @@ class PlayedVectorEnv(VectorEnv[Array, Array, Array]):
     ) -> None:
         """`target` is the real task whose pictures are drawn, where it has any."""
         self.num_envs = num_envs
-        self.single_observation_space, self.single_action_space = spaces
+        self.single_observation_space, self.single_action_space = deepcopy(spaces)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.max_episode_steps = max_episode_steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -116,8 +117,8 @@ class InContextVectorEnv(PlayedVectorEnv):
 
 
 def simulator_of(context: Context, model: str | Path | None = None) -> Simulator:
-    """The simulator of a context, its model loaded where it is not one already."""
+    """The simulator of a context, its model loaded where it is not one already; as it is now, whatever it learns."""
     if isinstance(context, Simulator):
-        return context
+        return copy(context)
     data = context if isinstance(context, Transitions) else Transitions.load(context)
     return WorldModel.load(model).condition(data)

@@ -6,6 +6,7 @@ Letters: P population members, N episodes in parallel, Q = P * N queries, O obse
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
@@ -98,7 +99,7 @@ class ImaginedWorld:
         limit = horizon or data.real_horizon
         if limit is None:
             raise ValueError("the transitions do not tell after how many steps an episode is truncated: give a horizon")
-        self.simulator, self.conduct, self.horizon = simulator, conduct, limit
+        self.simulator, self.conduct, self.horizon = copy(simulator), conduct, limit
         self.name, self.spaces = data.task or "imagined", simulator.spaces
         self.worst = min(0.0, float(data.reward.min()))
 

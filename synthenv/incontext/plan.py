@@ -11,6 +11,7 @@ Letters: N episodes, K candidates, E elites, H steps ahead, O observation size, 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,7 @@ class Planner:
 
     def __init__(self, simulator: Simulator, settings: CEM | None = None, seed: int = 0, **conduct: Any) -> None:
         """`conduct` says how far the simulator is believed: `world.Conduct`, with a penalty of PRICE unless given."""
-        self.simulator, self.settings = simulator, settings or CEM()
+        self.simulator, self.settings = copy(simulator), settings or CEM()
         self.conduct = Conduct(**{"penalty": PRICE, **conduct})
         self.observation_space = simulator.spaces.observation
         self.generator = torch.Generator().manual_seed(seed)

@@ -141,7 +141,7 @@ class WorldModel:
 class Simulator:
     """A world model that has been shown a task.
 
-    Environments and worlds made from it know what it knew when they were made: after `append`, make new ones.
+    Environments, worlds and planners made from it know what it knew when they were made: after `append`, make new ones.
     """
 
     def __init__(self, engine: Engine, data: Transitions, compiles: bool = False) -> None:
@@ -173,7 +173,10 @@ class Simulator:
         self._room = self.starts.std(0, correction=0).masked_fill(whole, 0.0)  # [O], how starts vary where they may
 
     def append(self, more: Transitions) -> Simulator:
-        """Show further transitions of the task; returns the same simulator, which knows them from now on."""
+        """Show further transitions of the task; returns the same simulator, which knows them from now on.
+
+        Nothing that was known is written to, so shallow copies go on without them.
+        """
         self._show(self.data.join(more))
         return self
 

@@ -88,12 +88,16 @@ def test_other_processes_compile_too(backend: Counting) -> None:
 
 
 def test_environments_play_what_is_compiled(backend: Counting) -> None:
-    plain, fast = simulator().make_env(), Simulator(Quadratic(), context(), compiles=True).make_env()
-    for env in (plain, fast):
+    """Once for all of a simulator."""
+    sim = Simulator(Quadratic(), context(), compiles=True)
+    plain, fast, other = simulator().make_env(), sim.make_env(), sim.make_env()
+    for env in (plain, fast, other):
         env.reset(seed=5)
     for action in (0, 1, 1):
-        np.testing.assert_allclose(fast.step(action)[0], plain.step(action)[0], rtol=1e-5, atol=1e-6)
-    assert backend.calls == 3
+        seen = plain.step(action)[0]
+        for env in (fast, other):
+            np.testing.assert_allclose(env.step(action)[0], seen, rtol=1e-5, atol=1e-6)
+    assert (backend.functions, backend.calls) == (1, 6)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")

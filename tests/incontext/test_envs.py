@@ -17,6 +17,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 from synthenv.incontext import WorldModel, weights
 from synthenv.incontext.envs import InContextEnv, InContextVectorEnv, simulator_of
+from synthenv.incontext.plan import CEM, Planner
 from synthenv.sb3 import SynthVecEnv, train
 from tests.incontext.standin import Quadratic, context, simulator
 
@@ -148,6 +149,35 @@ def test_an_unknown_setting_is_refused() -> None:
         simulator().make_env(penalti=1.0)
 
 
+def test_what_was_made_knows_what_was_known_then() -> None:
+    sim = WorldModel(Quadratic()).condition(context("Pendulum-v1").subset(slice(20)))
+    env, batch, world, planner = sim.make_env(), sim.make_vec(1), sim.world(), Planner(sim, CEM(horizon=3))
+    state, push = {"observation": torch.tensor([[[1.0, 0, 0]]]), "still": torch.zeros((1, 1)) > 0}, torch.ones(1, 1, 1)
+    tried = torch.ones(1, 2, 3, 1)
+
+    def told() -> list[Any]:
+        for one in (env, batch):
+            one.reset(seed=0)
+        steps = env.step(np.ones(1, np.float32))[0], batch.step(np.ones((1, 1), np.float32))[0]
+        return [*steps, world.step({}, state, push)[1].observation, planner.imagine(state["observation"][0], tried)]
+
+    before = told()
+    sim.append(context("Pendulum-v1").subset(slice(20, 400)))
+    for one, other in zip(before, told(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (sim.make_env().simulator.seen[1] != env.simulator.seen[1]).any()
+
+
+def test_spaces_are_an_environments_own() -> None:
+    """They hold the randomness of samples."""
+    sim = simulator("Pendulum-v1")
+    ones, batches = [sim.make_env() for _ in range(2)], [sim.make_vec(3) for _ in range(2)]
+    own = [*(env.action_space for env in ones), *(env.single_action_space for env in batches), sim.spaces.action]
+    for space in own:
+        space.seed(0)
+    assert len({space.sample().item() for space in own}) == 1
+
+
 # A batch
 
 
@@ -236,7 +266,7 @@ def test_an_sb3_agent_learns_inside() -> None:
 
 
 def test_a_simulator_is_taken_as_it_is() -> None:
-    assert simulator_of(simulator()) is simulator()
+    assert simulator_of(simulator()).known is simulator().known
     sim = simulator_of(context())
     assert sim.data is context()
     assert isinstance(WorldModel.load().engine, Quadratic)
