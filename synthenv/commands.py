@@ -321,14 +321,14 @@ def record(model: Any, environment: str, folder: Path, seed: int) -> None:
     import gymnasium
     import numpy as np
 
-    from synthenv.sb3 import flattened, normaliser
+    from synthenv.sb3 import normaliser, wrapper
 
     try:
         env: Any = gymnasium.wrappers.RecordVideo(gymnasium.make(environment, render_mode="rgb_array"), str(folder))
     except gymnasium.error.DependencyNotInstalled as error:
         raise ValueError(f"recording needs one more package: pip install 'synthenv[video]' ({error})") from error
-    if flattened(env.observation_space, model):
-        env = gymnasium.wrappers.FlattenObservation(env)
+    if shown := wrapper(env.observation_space, model):
+        env = shown(env)
     observation, _ = env.reset(seed=seed)
     seen, ended = normaliser(model), False
     memory, begun = None, np.ones(1, dtype=np.bool_)

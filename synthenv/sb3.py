@@ -30,6 +30,7 @@ from synthenv import worlds
 from synthenv.agents import arguments, load_agent, normaliser, save_agent
 from synthenv.catalogue import unknown
 from synthenv.gym import SynthVectorEnv
+from synthenv.incontext.slots import Numbers
 from synthenv.playing import PlayedVectorEnv, Step
 from synthenv.worlds.foreign import flat, registered
 
@@ -226,8 +227,8 @@ def measure(
     Every episode has an environment of its own and only its first is counted, so short ones are not favoured.
     `model` is anything with SB3's `predict`; a recurrent policy gets its memory back, and which episodes have begun. An
     agent trained with `normalize` sees observations by the statistics it gathered in training; returns are never
-    normalised. A task that shows something else than a list of numbers is flattened for an agent that was trained on
-    one, unless `shown` wraps it in some other way.
+    normalised. A task that shows something else than a list of numbers is wrapped for an agent that was trained on one,
+    by `shown` or as `wrapper` says.
     """
     venv = _tasks(env_id, episodes, model, shown)
     observation, _ = venv.reset(seed=seed)
@@ -247,11 +248,17 @@ def measure(
     return returns, lengths
 
 
-def flattened(space: spaces.Space[Any], model: Any) -> bool:
-    """Whether a task that shows this must be flattened for `model`, which was trained on plain lists of numbers."""
-    seen = getattr(model, "observation_space", None)
+def wrapper(space: spaces.Space[Any], model: Any) -> type[Numbers | FlattenObservation[Any, Any, Any]] | None:
+    """What makes a task that shows this one for `model`, which was trained on lists of numbers; None where nothing must.
+
+    Synthetic environments show whole numbers as one-hot, as Gymnasium flattens them; world models show them as they are.
+    """
+    seen: Any = getattr(model, "observation_space", None)
     own, trained = (isinstance(side, spaces.Box) and len(side.shape) == 1 for side in (space, seen))
-    return trained and not own
+    if own or not trained:
+        return None
+    whole = isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
+    return Numbers if whole and seen.shape == (space.shape or (1,)) else FlattenObservation
 
 
 def _place(env_id: str | Path | PlayedVectorEnv, n: int, seed: int) -> VecEnv:
@@ -269,13 +276,13 @@ def _place(env_id: str | Path | PlayedVectorEnv, n: int, seed: int) -> VecEnv:
 def _tasks(env_id: str, n: int, model: Any, shown: Any = None) -> VectorEnv[Any, Any, Any]:
     """A batch of a task as `model` wants to see it, under our time limit where Gymnasium sets none."""
     limit = time_limit(env_id)
-    if shown is not None:
-        return gymnasium.make_vec(env_id, n, "sync", wrappers=[shown], max_episode_steps=limit)
-    venv = gymnasium.make_vec(env_id, num_envs=n, max_episode_steps=limit)
-    if not flattened(venv.single_observation_space, model):
-        return venv
-    venv.close()
-    return gymnasium.make_vec(env_id, n, "sync", wrappers=[FlattenObservation], max_episode_steps=limit)
+    if shown is None:
+        venv = gymnasium.make_vec(env_id, num_envs=n, max_episode_steps=limit)
+        shown = wrapper(venv.single_observation_space, model)
+        if shown is None:
+            return venv
+        venv.close()
+    return gymnasium.make_vec(env_id, n, "sync", wrappers=[shown], max_episode_steps=limit)
 
 
 def time_limit(env_id: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -285,18 +285,20 @@ def test_a_recurrent_agent_is_measured_as_sb3_does() -> None:
     assert evaluate(model, "CartPole-v1", 1, seed=7).tolist() == expected
 
 
-def test_a_task_is_flattened_for_an_agent_of_lists() -> None:
-    class Reader(Constant):
-        """Was trained on lists of 16 numbers."""
+@pytest.mark.parametrize(("shape", "first"), [((16,), np.eye(16)[0]), ((1,), np.zeros(1))])
+def test_a_task_of_whole_numbers_is_shown_as_in_training(shape: tuple[int], first: Any) -> None:
+    """One-hot, or as the number that it is."""
 
-        observation_space = gymnasium.spaces.Box(0, 1, (16,))
+    class Reader(Constant):
+        observation_space = gymnasium.spaces.Box(0, 15, shape)
+        seen: ClassVar[list[Any]] = []
 
         def predict(self, observation: Any, **options: Any) -> tuple[Any, None]:
-            assert observation.shape == (3, 16)
-            assert (observation.sum(1) == 1).all()
+            self.seen.append(observation)
             return super().predict(observation, **options)
 
     np.testing.assert_array_equal(evaluate(Reader(0), "FrozenLake-v1", episodes=3), 0)
+    np.testing.assert_array_equal(Reader.seen[0], [first] * 3)
 
 
 def test_a_task_without_end_is_ended() -> None:
