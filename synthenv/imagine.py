@@ -269,13 +269,21 @@ def stand_in(data: Transitions, model: WorldModel, target: str | None = None) ->
     """A world model's simulation of the task, as what synthetic environments are evolved for.
 
     Means follow, and an end is where it is as likely as where the data end; episodes that leave the range of the data
-    stand still.
+    stand still. Raises ValueError where the transitions show the task in another way than agents of synthetic
+    environments see it.
     """
-    if (target or data.task) is None:
+    name = target or data.task
+    if name is None:
         raise ValueError("the transitions do not name their task: give its id")
+    (seen,), (shown,) = (side.observation.shape for side in (worlds.real(name).spaces, data.spaces))
+    if seen != shown:
+        raise ValueError(
+            f"agents of synthetic environments see {name} as {seen} numbers, and the transitions show {shown}: collect "
+            "them from the task in gymnasium.wrappers.FlattenObservation"
+        )
     simulator = model.condition(data)
     world = simulator.world(sampled=False, threshold=cut(simulator), penalty=1.0, margin=1.0)
-    world.name = target or world.name
+    world.name = name
     return world
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -191,6 +192,14 @@ def test_transitions_of_no_task_need_one() -> None:
     with pytest.raises(ValueError, match="do not name their task"):
         stand_in(data, MODEL)
     assert stand_in(data, MODEL, "CartPole-v1").name == "CartPole-v1"
+
+
+def test_transitions_must_show_what_agents_will_see() -> None:
+    task = "FrozenLake-v1"
+    with pytest.raises(ValueError, match=f"see {task} as 16 numbers, and the transitions show 1: .*FlattenObservation"):
+        stand_in(Transitions.collect(task, 20), MODEL)
+    flat = gymnasium.wrappers.FlattenObservation(gymnasium.make(task))
+    assert stand_in(Transitions.collect(flat, 20), MODEL).spaces.observation.shape == (16,)
 
 
 # Commands
