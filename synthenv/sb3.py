@@ -249,9 +249,10 @@ def measure(
 
 
 def wrapper(space: spaces.Space[Any], model: Any) -> type[Numbers | FlattenObservation[Any, Any, Any]] | None:
-    """What makes a task that shows this one for `model`, which was trained on lists of numbers; None where nothing must.
+    """What makes a task that shows this one for `model`, trained on lists of numbers; None where nothing has to.
 
-    Synthetic environments show whole numbers as one-hot, as Gymnasium flattens them; world models show them as they are.
+    Agents of synthetic environments know whole numbers as one-hot, as Gymnasium flattens them; those of world models
+    know them as they are.
     """
     seen: Any = getattr(model, "observation_space", None)
     own, trained = (isinstance(side, spaces.Box) and len(side.shape) == 1 for side in (space, seen))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from synthenv.incontext.prior.base import Actions
 from synthenv.incontext.prior.dice import Dice
-from synthenv.incontext.prior.settings import PriorSettings
+from synthenv.incontext.prior.settings import PriorSettings, weights
 
 KINDS = ("uniform", "sticky", "wandering", "sinusoid", "feedback", "greedy")
 """Random anew each step; random and held for a while; Ornstein-Uhlenbeck; sinusoids of random pace; a linear function
@@ -49,7 +49,7 @@ def draw(
 ) -> Behaviour:
     """Behaviours for B tasks whose states have sizes reach [B, S] and are steered by steer [B, A, S]."""
     tasks, size = actions.acting.shape
-    kind = dice.pick([settings.behaviours.get(name, 0.0) for name in KINDS], tasks)
+    kind = dice.pick(weights(settings.behaviours, KINDS, "behaviour"), tasks)
     noise = dice.uniform(-1, 1, tasks, size, steps, lanes)
     _stick(dice, (kind == STICKY) | ((kind >= FEEDBACK) & dice.chance(0.6, tasks)), noise)
     _wander(dice, kind == WANDERING, noise)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from synthenv.incontext.prior.dice import Dice
+from synthenv.incontext.prior.settings import weights
 
 KINDS = ("none", "halfspace", "box", "ball", "goal")
 """No ending; beyond a plane; outside an interval or box; outside a ball; inside a ball."""
@@ -31,9 +32,9 @@ class Endings(NamedTuple):
     kept: Tensor
 
 
-def draw(dice: Dice, possible: Tensor, weights: dict[str, float]) -> Tensor:
+def draw(dice: Dice, possible: Tensor, told: dict[str, float]) -> Tensor:
     """Kinds of ending [B] int64 in KINDS; none where possible [B] is False, for a world that has endings of its own."""
-    return dice.pick([weights.get(name, 0.0) for name in KINDS], len(possible)) * possible
+    return dice.pick(weights(told, KINDS, "kind of ending"), len(possible)) * possible
 
 
 def find(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from synthenv.incontext.prior.dice import Dice
 from synthenv.incontext.prior.endings import Endings
+from synthenv.incontext.prior.settings import weights
 from synthenv.incontext.rows import ACTIONS
 
 KINDS = ("constant", "distance", "quadratic", "threshold", "goal", "velocity", "network")
@@ -37,14 +38,14 @@ def pay(
     valid: Tensor,
     origin: Tensor,
     endings: Endings,
-    weights: dict[str, float],
+    told: dict[str, float],
 ) -> Rewards:
     """Rewards for steps from before to after [B, 4, R], standardised coordinates of which valid [B, 4] exist.
 
     action [B, A, R]; origin [B, 4] the natural zero in these units.
     """
     tasks, size, _ = before.shape
-    kind = dice.pick([weights.get(name, 0.0) for name in KINDS], tasks)
+    kind = dice.pick(weights(told, KINDS, "kind of reward"), tasks)
     kind = torch.where(valid.any(-1), kind, 0)
     second = torch.where(dice.chance(0.25, tasks), dice.pick([1.0] * len(KINDS), tasks), kind)
     seen = torch.where(dice.chance(0.65, tasks, 1, 1), after, before)

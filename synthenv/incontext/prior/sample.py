@@ -17,7 +17,7 @@ from synthenv import catalogue
 from synthenv.incontext.prior import behaviour, endings, nuisance, rewards, screen
 from synthenv.incontext.prior.base import LIMIT, Actions
 from synthenv.incontext.prior.dice import Dice
-from synthenv.incontext.prior.settings import PriorSettings
+from synthenv.incontext.prior.settings import PriorSettings, weights
 from synthenv.incontext.prior.simulate import Group, Lived, simulate
 from synthenv.incontext.rows import OBSERVATIONS, Rows, Shape
 
@@ -104,9 +104,7 @@ def exact_products() -> Iterator[None]:
 def _worlds(dice: Dice, tasks: int, settings: PriorSettings) -> tuple[list[Group], Tensor]:
     """Worlds of every family, as many as its share, and the family of each task [B]."""
     known = families()
-    if unknown := settings.families.keys() - set(known):
-        raise ValueError(catalogue.unknown("family of worlds", min(unknown), known))
-    shares = torch.tensor([settings.families.get(name, 0.0) for name in known], dtype=torch.float64).cumsum(0)
+    shares = torch.tensor(weights(settings.families, known, "family of worlds"), dtype=torch.float64).cumsum(0)
     parts = max(1, tasks // FEWEST)
     points = (torch.arange(parts) + float(dice.uniform(0, 1, 1))) / parts * shares[-1]
     points = points[torch.arange(tasks) % parts]

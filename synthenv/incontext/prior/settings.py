@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from synthenv import catalogue
 
 
 @dataclass(frozen=True)
@@ -72,3 +75,16 @@ class PriorSettings:
     """Share of easy tasks that is kept all the same."""
     unpredictable: float = 0.97
     """A task is unpredictable where a smooth fit to 48 rows leaves more than this share of the change."""
+
+
+def weights(told: Mapping[str, float], known: Sequence[str], what: str) -> list[float]:
+    """Weights in the order of the known names, 0 for those that are not told.
+
+    Raises ValueError with the nearest name for one that is not known, and where nothing is left to draw.
+    """
+    if strange := told.keys() - set(known):
+        raise ValueError(catalogue.unknown(what, min(strange), known))
+    found = [told.get(name, 0.0) for name in known]
+    if min(found) < 0 or not sum(found) > 0:
+        raise ValueError(f"expected weights of 0 or more, and one above 0, for a {what}, got {dict(told)}")
+    return found

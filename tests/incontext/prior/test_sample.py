@@ -37,9 +37,26 @@ def test_refuses_nothing():
         sample(seeded(), 0, 10)
 
 
-def test_names_the_family_that_was_meant():
-    with pytest.raises(ValueError, match="did you mean 'grids'"):
-        sample(seeded(), 4, 10, PriorSettings(families={"grid": 1.0}))
+@pytest.mark.parametrize(
+    ("part", "name", "meant"),
+    [
+        ("families", "grid", "no family of worlds is called 'grid'; did you mean 'grids'"),
+        ("behaviours", "unifrom", "no behaviour is called 'unifrom'; did you mean 'uniform'"),
+        ("rewards", "distances", "no kind of reward is called 'distances'; did you mean 'distance'"),
+        ("endings", "nonee", "no kind of ending is called 'nonee'; did you mean 'none'"),
+    ],
+)
+def test_names_what_was_meant(part, name, meant):
+    with pytest.raises(ValueError, match=meant):
+        sample(seeded(), 4, 10, PriorSettings(**{part: {name: 1.0}}))
+
+
+@pytest.mark.parametrize("part", ["families", "behaviours", "rewards", "endings"])
+@pytest.mark.parametrize("values", [(), (0.0,), (-1.0, 2.0)])
+def test_refuses_weights_that_leave_nothing(part, values):
+    told = dict(zip(getattr(PriorSettings(), part), values, strict=False))
+    with pytest.raises(ValueError, match="expected weights of 0 or more, and one above 0, for a "):
+        sample(seeded(), 4, 10, PriorSettings(**{part: told}))
 
 
 def test_everything_is_finite(batch):
