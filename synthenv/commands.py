@@ -129,12 +129,11 @@ def imagine(args: argparse.Namespace) -> None:
 
 def pretrain(args: argparse.Namespace) -> None:
     """Pretrain a world model or a ranker on synthetic tasks alone, by its recipe."""
-    import yaml
-
-    from synthenv.recipe import load
+    from synthenv.recipe import load, read
 
     there(args.recipe, "recipe", "copy one from the folders in models/")
-    keys = set(yaml.safe_load(args.recipe.read_text(encoding="utf-8")) or {})
+    said = read(args.recipe)
+    keys = said.keys() if isinstance(said, dict) else ()
     if "contexts" in keys:
         from synthenv.incontext.pretrain import WorldModelRecipe, pretrain_world_model
 

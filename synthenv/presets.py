@@ -7,8 +7,7 @@ import inspect
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from synthenv import recipe
 from synthenv.catalogue import unknown
 
 SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf", "delta_std")
@@ -35,10 +34,7 @@ def read(path: Path, environment: str, algorithm: type) -> Preset:
     Of what rl_zoo3 adds, `normalize`, linear schedules and arguments in Python's words ("dict(log_std_init=-2)") are
     understood. The rest (env_wrapper, frame_stack, noise_type, ...) is refused, not ignored.
     """
-    try:
-        presets = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    presets = recipe.read(path)
     if not isinstance(presets, dict) or not all(isinstance(preset, dict) for preset in presets.values()):
         raise ValueError(f"{path} should map environment ids to hyperparameters")
     if environment not in presets:

@@ -87,9 +87,13 @@ class Plan:
 def pretrain(plan: Plan, *, resume: bool = False, progress: bool | None = None) -> tuple[nn.Module, Progress]:
     """Run a plan to its end; progress None shows a bar on a terminal only.
 
-    Raises ValueError when the folder holds a run and `resume` is False, when there is none to resume, or when its
-    checkpoint is damaged or of another recipe.
+    Raises ValueError when the folder holds a run and `resume` is False, when there is none to resume, when its
+    checkpoint is damaged or of another recipe, or when there is no such device.
     """
+    try:
+        torch.empty(0, device=plan.device)
+    except (AssertionError, RuntimeError) as error:  # torch's ways of saying so
+        raise ValueError(f"cannot train on {plan.device!r} here: {str(error).splitlines()[0]}") from error
     if resume:
         _read(plan)
     elif (plan.folder / checkpoint.NAME).exists():

@@ -21,15 +21,19 @@ Kind = TypeVar("Kind")
 
 def load(kind: type[Kind], path: str | Path) -> Kind:
     """Read a YAML file into the dataclass `kind`; raises ValueError naming the file, the key and the nearest one."""
-    path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    raw = read(path)
     try:
         return build(kind, raw)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def read(path: str | Path) -> Any:
+    """What a YAML file says, whatever that is; raises ValueError naming the file where it is no YAML."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def build(kind: type[Kind], raw: Any, place: str = "") -> Kind:

@@ -66,6 +66,16 @@ def test_processes_learn_from_batches_of_their_own(plan, tmp_path):
     assert not torch.equal(weights(alone), weights(two))
 
 
+@pytest.mark.parametrize(
+    "device",
+    ["abacus", pytest.param("cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"))],
+)
+def test_a_device_that_is_not_here_is_refused(device, plan):
+    with pytest.raises(ValueError, match=f"cannot train on '{device}' here: [^\n]+$"):
+        pretrain(replace(plan, device=device))
+    assert not plan.folder.exists()
+
+
 def test_refusals(plan):
     with pytest.raises(ValueError, match="nothing to resume"):
         pretrain(plan, resume=True)

@@ -120,8 +120,27 @@ def test_the_recipe_for_a_gpu_is_as_large_as_it_says():
     assert 16e6 < size < 18e6
 
 
-def test_the_command_refuses_other_recipes(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id: x\n", "is no recipe of a pretrained model"),
+        ("", "is no recipe of a pretrained model"),
+        ("- {a: 1}\n", "is no recipe of a pretrained model"),
+        ("contexts\n", "is no recipe of a pretrained model"),
+        ("a: [1,\n", "recipe.yaml is not valid YAML: while parsing"),
+    ],
+)
+def test_the_command_refuses_other_recipes(text, said, tmp_path, capsys):
     path = tmp_path / "recipe.yaml"
-    path.write_text("id: x\n")
+    path.write_text(text)
     assert cli.main(["pretrain", str(path)]) == 2
-    assert "is no recipe of a pretrained model" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_the_command_refuses_devices_that_are_not_here(tmp_path, capsys):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.dump(TINY))
+    assert cli.main(["pretrain", str(path), "--device", "abacus", "--log", str(tmp_path / "run")]) == 2
+    assert "synthenv: cannot train on 'abacus' here: " in capsys.readouterr().err
