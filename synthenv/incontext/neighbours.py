@@ -15,6 +15,8 @@ from synthenv.incontext.leaving_out import stretch
 
 MOST = 4
 """Neighbours asked."""
+AT_ONCE = 2048
+"""Rows compared with the context at a time: what memory it takes grows with the context, not with its square."""
 
 
 class Neighbours(NamedTuple):
@@ -36,7 +38,8 @@ class Neighbours(NamedTuple):
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [B, Q, Y] at x [B, Q, D]."""
-        mean = _asked(_squares(self.inputs(x.double()), self.rows, self.squares), self.outputs)
+        parts = self.inputs(x.double()).split(AT_ONCE, 1)
+        mean = torch.cat([_asked(_squares(part, self.rows, self.squares), self.outputs) for part in parts], 1)
         return mean, self.noise.expand_as(mean)
 
 
@@ -46,12 +49,13 @@ def neighbours(x: Tensor, y: Tensor) -> Neighbours:
     inputs = scaling(x)
     rows = inputs(x).mT.contiguous()
     lengths = rows.square().sum(1, keepdim=True)
-    squares = _squares(rows.mT, rows, lengths)
-    squares.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    residual = y - _asked(squares, y)
-    part = torch.arange(x.shape[1], device=x.device) // stretch(x.shape[1])
-    squares.masked_fill_(part[:, None] == part, torch.inf)
-    apart = y - _asked(squares, y)
+    place, size = torch.arange(x.shape[1], device=x.device), stretch(x.shape[1])
+    alone, around = [], []
+    for asking, some in zip(rows.mT.split(AT_ONCE, 1), place.split(AT_ONCE), strict=True):
+        squares = _squares(asking, rows, lengths)
+        alone.append(_asked(squares.masked_fill_(some[:, None] == place, torch.inf), y))
+        around.append(_asked(squares.masked_fill_(some[:, None] // size == place // size, torch.inf), y))
+    residual, apart = (y - torch.cat(said, 1) for said in (alone, around))
     return Neighbours(inputs, rows, lengths, y, residual.square().mean(1, keepdim=True).sqrt(), residual, apart)
 
 
