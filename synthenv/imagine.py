@@ -60,7 +60,7 @@ class Plan:
     n_envs: int = 16
     """Imagined episodes side by side."""
     hyperparameters: Mapping[str, Any] | None = None
-    """As `sb3.train` takes them; None for SB3's defaults and what `usual` adds."""
+    """As `sb3.train` takes them, and nothing is added to them; None for SB3's defaults with what `usual` adds."""
     penalty: float | None = None
     """Cost of doubt in the last round; see `incontext.world.Conduct`. None for 1, and for `incontext.plan.PRICE` where
     every step is planned."""
