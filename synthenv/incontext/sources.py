@@ -158,4 +158,5 @@ def _made(target: str) -> gymnasium.Env[Any, Any]:
 def unknown_task(target: str) -> str:
     """One sentence about an id that Gymnasium does not know."""
     near = unknown("task", target, gymnasium.registry).split(" (known:")[0]
-    return f"{near}; the module that registers yours goes in front: 'my_package:MyTask-v0'"
+    joint = " The" if near.endswith("?") else "; the"
+    return f"{near}{joint} module that registers yours goes in front: 'my_package:MyTask-v0'"
