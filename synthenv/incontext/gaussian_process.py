@@ -129,8 +129,8 @@ def gaussian_process(
     kernel = likeliest(rows[:, some], targets[:, some], prior, prior.mean, steps)
     of, draws, partly = torch.arange(len(task), device=x.device), 1, x.shape[1] > len(some)
     if search.refined and x.shape[1] <= SCARCE:
-        draws, partly, generator = DRAWS, False, torch.Generator().manual_seed(0)
-        kernel, of = plausible(rows, targets, prior, kernel, draws, generator)
+        draws, partly = DRAWS, False
+        kernel, of = plausible(rows, targets, prior, kernel, draws, torch.Generator().manual_seed(0))
         rows, targets = rows[of], targets[of]
     parts: tuple[Part, ...] = (fit(of, rows, targets, kernel, most, noisier=partly),)
     error = parts[0].residual.square().mean(1)
@@ -139,8 +139,7 @@ def gaussian_process(
         some, prior = spread_over(x.shape[1], most), prior.pick(again)
         rows, targets = rows[again], targets[again]
         kernel = likeliest(rows[:, some], targets[:, some], prior, kernel.pick(again), steps)
-        partly = x.shape[1] > len(some)
-        second = fit(again.nonzero()[:, 0], rows, targets, kernel, 2 * most, noisier=partly)
+        second = fit(again.nonzero()[:, 0], rows, targets, kernel, 2 * most, noisier=x.shape[1] > len(some))
         parts = (parts[0].pick(~again), second)
     fitted = GaussianProcess(inputs, task, slot, parts, offset, targets, targets, draws)
     missed = in_order(parts, [(part.residual, part.apart) for part in parts])

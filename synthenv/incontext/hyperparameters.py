@@ -88,7 +88,7 @@ def likeliest(x: Tensor, y: Tensor, prior: Prior, begin: Kernel, steps: int) -> 
         slope = torch.where(turned < 0, 0.0, slope)
         at = (at + length.clamp_(max=1.0) * slope.sign()).clamp(low, high)
         before = slope
-    return kernel(at)
+    return unpacked(at)
 
 
 def plausible(
@@ -137,7 +137,7 @@ def plausible(
         z, at, slope = torch.where(taken, there, z), torch.where(taken, where, at), torch.where(taken, pull, slope)
         level = torch.where(taken[:, 0], found, level)
         stride = stride * torch.where(taken, 1.2, 0.7)
-    return kernel(at), of
+    return unpacked(at), of
 
 
 def principal(at: Tensor, x: Tensor, y: Tensor, prior: Prior) -> Tensor:
@@ -153,7 +153,7 @@ def principal(at: Tensor, x: Tensor, y: Tensor, prior: Prior) -> Tensor:
     return axes
 
 
-def kernel(at: Tensor) -> Kernel:
+def unpacked(at: Tensor) -> Kernel:
     """Hyperparameters [G, P] under their names."""
     return Kernel(*at.split([at.shape[1] - 3, 1, 1, 1], 1))
 
@@ -168,7 +168,7 @@ def bounds(at: Tensor) -> tuple[Tensor, Tensor]:
 def density(at: Tensor, x: Tensor, y: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
     """Logarithm of the posterior density [G], without constants, and its gradient [G, P], at hyperparameters [G, P]."""
     off, width = at - torch.cat(prior.mean, 1), torch.cat(prior.spread, 1)
-    level, slope = likelihood(kernel(at), x, y)
+    level, slope = likelihood(unpacked(at), x, y)
     return level - (off / width).square().sum(1) / 2, slope - off / width.square()
 
 
