@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from synthenv.incontext.circles import Circles, rolled, unrolled
 from synthenv.incontext.closed_form import Ridge, Scaling, ridge, scaling
 from synthenv.incontext.gaussian_process import SCARCE, GaussianProcess, gaussian_process
 from synthenv.incontext.hyperparameters import Search
@@ -61,6 +62,10 @@ class Solution(NamedTuple):
     """What closed forms make of a context."""
 
     units: Units
+    circles: Circles
+    """Of whose first number the output is the angle that it turns by, and of whose second it is 0."""
+    prize: float
+    """What an end pays more; the rewards foretold are of steps that do not end."""
     columns: Tensor
     """[D] int64, the inputs that vary in any of the tasks."""
     kept: Tensor
@@ -90,7 +95,12 @@ class Solution(NamedTuple):
 
     def scaled(self, rows: Rows) -> Tensor:
         """What happened in transitions [B, N], in the context's units: [B, N, Y]."""
-        return (outputs(rows)[..., self.kept] - self.units.middle) / self.units.size
+        return (outputs(rows, self.circles, self.prize)[..., self.kept] - self.units.middle) / self.units.size
+
+    def following(self, observation: Tensor, mean: Tensor) -> Tensor:
+        """What follows observations [B, Q, O] if `mean` [B, Q, Y] is right, slots in use alone, in float64."""
+        seen, moved = observation[..., self.kept[:-1]].double(), (mean * self.units.size)[..., :-1]
+        return seen + unrolled(self.circles, seen, moved)
 
 
 def solve(rows: Rows, shape: Shape, search: Search | None = None) -> Solution:
@@ -101,7 +111,7 @@ def solve(rows: Rows, shape: Shape, search: Search | None = None) -> Solution:
     kept, columns = used.any(0).nonzero()[:, 0], varied.any(0).nonzero()[:, 0]
     x, y, used, varied = (
         inputs(rows.observation, rows.action),
-        outputs(rows)[..., kept],
+        outputs(rows, shape.circles, shape.prize)[..., kept],
         used[:, kept],
         varied[:, columns],
     )
@@ -126,8 +136,9 @@ def solve(rows: Rows, shape: Shape, search: Search | None = None) -> Solution:
     limit = FARTHEST * y.abs().amax(1, keepdim=True)[..., None]
     end = logistic(rows.following[..., kept[:-1]], rows.terminated)
     return Solution(
-        units, columns, kept, used, regressors, end, y, process.residual, Record(alone, apart), doubt, limit
-    )
+        units, shape.circles, shape.prize, columns, kept, used, regressors, end, y, process.residual,
+        Record(alone, apart), doubt, limit,
+    )  # fmt: skip
 
 
 def inputs(observation: Tensor, action: Tensor) -> Tensor:
@@ -135,6 +146,12 @@ def inputs(observation: Tensor, action: Tensor) -> Tensor:
     return torch.cat((observation, action), -1).double()
 
 
-def outputs(rows: Rows) -> Tensor:
-    """What is foretold of every row, [B, C, O + 1] in float64: the change, then the reward."""
-    return torch.cat((rows.following.double() - rows.observation.double(), rows.reward.double()[..., None]), -1)
+def outputs(rows: Rows, circles: Circles, prize: float) -> Tensor:
+    """What is foretold of every row, [B, C, O + 1] in float64: the change, on circles a turn, then the reward.
+
+    The reward is what it would have been without an end.
+    """
+    observation = rows.observation.double()
+    change = rolled(circles, observation, rows.following.double() - observation)
+    reward = rows.reward.double() - prize * rows.terminated
+    return torch.cat((change, reward[..., None]), -1)

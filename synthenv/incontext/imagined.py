@@ -57,7 +57,7 @@ def _moved(
     following = prediction.next_obs if share is None else prediction.next_obs_at(share)
     likely = prediction.terminated
     terminated = likely > (conduct.threshold or EVEN) if chance is None else chance < likely
-    reward = prediction.reward
+    reward = prediction.reward_where(terminated)
     if conduct.penalty:
         reward = reward - conduct.penalty * simulator.wage * simulator.doubt(prediction)
     lost = simulator.strayed(prediction, following, conduct)

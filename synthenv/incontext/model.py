@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthenv.attention import Memory, SetTransformer
+from synthenv.incontext.circles import spread, unrolled
 from synthenv.incontext.experts import EXPERTS, PROCESS, Solution, inputs, solve
 from synthenv.incontext.gaussian_process import spread_over
 from synthenv.incontext.hyperparameters import Search
@@ -54,8 +55,11 @@ class Belief(NamedTuple):
 
     change:    [B, Q, O] mean of the change of the observation.
     quantiles: [B, Q, O, L] of that change, at `LEVELS`.
-    reward:    [B, Q] mean.  rewards: [B, Q, L] quantiles.
+    reward:    [B, Q] mean.  rewards: [B, Q, L] quantiles where nothing ends.
     end:       [B, Q] logit of termination.
+    turns:     [B, Q, K, L] quantiles of the angles that the tasks' K circles turn by; None where there are none, or
+               nothing is known of them.
+    prize:     what an end pays more; its share is in `reward`.
     """
 
     change: Tensor
@@ -63,6 +67,8 @@ class Belief(NamedTuple):
     reward: Tensor
     rewards: Tensor
     end: Tensor
+    turns: Tensor | None = None
+    prize: float = 0.0
 
 
 class Known(NamedTuple):
@@ -183,8 +189,7 @@ class Network(nn.Module):
         unsure = torch.maximum(spreads[..., PROCESS], doubt).clamp(max=1.0)  # it knows best where
         unit = (unit + trust[..., PROCESS] * unsure.square()).sqrt()
         quantiles = mean[..., None] + (unit * (widen[..., 0] - 1).clamp(-12, 8).exp())[..., None] * fan(steps)
-        moved = (mean.detach() * solution.units.size)[..., :-1]
-        following = observation[..., solution.kept[:-1]].double() + moved
+        following = solution.following(observation, mean.detach())
         end = solution.end.predict(following) * torch.exp(ends[..., 0].clamp(-3, 3)) + ends[..., 1]
         return Guess(mean, quantiles, unit, end, trust, pivot)
 
@@ -200,11 +205,17 @@ class Network(nn.Module):
     def believe(self, known: Known, observation: Tensor, action: Tensor) -> Belief:
         """What follows from observations [B, Q, O] and actions [B, Q, A], in the task's units."""
         guess, units, kept = self.answer(known, observation, action), known.solution.units, known.solution.kept[:-1]
+        circles, seen = known.solution.circles, observation[..., kept]
         middle, size = units.middle.float(), units.size.float()
         mean, quantiles = guess.mean * size + middle, guess.quantiles * size[..., None] + middle[..., None]
         change, fans = torch.zeros_like(observation), observation.new_zeros((*observation.shape, len(LEVELS)))
-        change[..., kept], fans[..., kept, :] = mean[..., :-1], quantiles[..., :-1, :]
-        return Belief(change, fans, mean[..., -1], quantiles[..., -1, :], guess.end)
+        change[..., kept] = unrolled(circles, seen, mean[..., :-1])
+        fans[..., kept, :] = spread(circles, seen, quantiles[..., :-1, :])
+        turns = quantiles[..., [first for first, _ in circles], :] if circles else None
+        reward, prize = mean[..., -1], known.solution.prize
+        if prize:
+            reward = reward + prize * guess.end.sigmoid()
+        return Belief(change, fans, reward, quantiles[..., -1, :], guess.end, turns, prize)
 
 
 def squash(x: Tensor) -> Tensor:

@@ -123,13 +123,13 @@ class Planner:
         for step in range(horizon):
             action = self._actions(tried[:, :, step].flatten(0, 1))
             prediction = self.simulator.foresee(state, action)
-            reward, following = prediction.reward, prediction.next_obs
+            chance, following = prediction.terminated, prediction.next_obs
+            chance = chance / (chance + self.even * (1 - chance))
+            reward = prediction.reward_where(chance)
             if price:
                 reward = reward - price * self.simulator.doubt(prediction)
             lost = lost | self.simulator.strayed(prediction, following, self.conduct)
             value += alive * torch.where(lost, self.worst, reward)
-            chance = prediction.terminated
-            chance = chance / (chance + self.even * (1 - chance))
             alive = alive * torch.where(lost, 1.0, 1 - chance)
             state = torch.where(lost[:, None], state, following)
         return value.view(n, k)

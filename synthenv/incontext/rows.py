@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from synthenv.incontext.circles import Circles
+
 OBSERVATIONS = 16
 """Observation slots: tasks with more numbers are refused."""
 ACTIONS = 6
@@ -45,8 +47,12 @@ class Shape(NamedTuple):
     """Which slots tasks use.
 
     observed: [B, O] bool.  acting: [B, A] bool.  discrete: [B] bool, the action slots are one-hot.
+    circles: pairs of slots that in every one of the tasks are cosine and sine of an angle.
+    prize: what an end pays more than another step, in every one of the tasks.
     """
 
     observed: Tensor
     acting: Tensor
     discrete: Tensor
+    circles: Circles = ()
+    prize: float = 0.0

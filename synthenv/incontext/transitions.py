@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from gymnasium import spaces
 
-from synthenv.incontext import sources
+from synthenv.incontext import circles, sources
 from synthenv.incontext.rows import ACTIONS, OBSERVATIONS, Rows, Shape
 from synthenv.incontext.slots import Slots, spaces_of
 from synthenv.incontext.sources import Policy
@@ -208,15 +208,28 @@ class Transitions:
         return Transitions(**arrays, spaces=self.spaces, task=self.task, horizon=self.horizon)
 
     def rows(self) -> tuple[Rows, Shape]:
-        """The transitions on slots, a batch of one task: leaves [1, C, ...], and which slots are in use."""
+        """The transitions on slots, a batch of one task: leaves [1, C, ...], and which slots are used for what."""
         layout = Slots(self.spaces.action, self.spaces.observation.shape[0])
-        seen = (torch.tensor(side) for side in (self.observation, self.following))
+        seen = [torch.tensor(side) for side in (self.observation, self.following)]
         observation, following = map(layout.observations, seen)
         reward, terminated, start = (torch.tensor(side) for side in (self.reward, self.terminated, self.start))
         action = layout.actions(torch.tensor(self.action))
         rows = Rows(*(leaf[None] for leaf in (observation, action, reward, following, terminated, start)))
         observed, acting = torch.arange(OBSERVATIONS) < layout.observed, torch.arange(ACTIONS) < layout.acting
-        return rows, Shape(observed[None], acting[None], torch.tensor([layout.discrete]))
+        turning = circles.found(torch.cat(seen))
+        return rows, Shape(observed[None], acting[None], torch.tensor([layout.discrete]), turning, self.prize)
+
+    @property
+    def prize(self) -> float:
+        """What an end pays more than another step, in the median, if every end is paid more, or less, than all others.
+
+        A goal met ten times in thousands of steps is no smooth function of where they are: who regresses its reward
+        promises a little of it everywhere.
+        """
+        end, other = self.reward[self.terminated], self.reward[~self.terminated]
+        if not len(end) or not len(other) or not (end.min() > other.max() or end.max() < other.min()):
+            return 0.0
+        return float(np.median(end) - np.median(other))
 
     @property
     def real_horizon(self) -> int | None:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from synthenv.incontext import weights
 from synthenv.incontext.belief import Engine, deviation, drawn
+from synthenv.incontext.circles import Circles, onto, unrolled
 from synthenv.incontext.slots import Slots
 from synthenv.incontext.transitions import Transitions
 
@@ -48,9 +49,10 @@ class Prediction:
     """What is expected to follow, tensors on the CPU.
 
     next_obs:   [Q, O] mean, within the observation space's finite bounds.
-    reward:     [Q] mean.  reward_std: [Q].
+    reward:     [Q] mean.  reward_std: [Q].  reward_quantiles: [Q, L] where nothing ends; an end pays `prize` more.
     terminated: [Q] probability.
     quantiles:  [Q, O, L] of the change of the observation, at `model.LEVELS`.
+    turns:      [Q, K, L] of the angles that K pairs of cosine and sine turn by, `circles`, where that is known.
     """
 
     observation: Tensor
@@ -60,6 +62,9 @@ class Prediction:
     terminated: Tensor
     quantiles: Tensor
     bounds: tuple[Tensor, Tensor]
+    circles: Circles = ()
+    turns: Tensor | None = None
+    prize: float = 0.0
 
     @property
     def next_obs_std(self) -> Tensor:
@@ -69,21 +74,32 @@ class Prediction:
     @property
     def reward_std(self) -> Tensor:
         """Standard deviation of the reward, [Q]."""
-        return deviation(self.reward_quantiles)
+        luck = self.prize**2 * self.terminated * (1 - self.terminated)
+        return (deviation(self.reward_quantiles).square() + luck).sqrt()
 
     def sample(self, generator: torch.Generator) -> Draw:
         """One outcome a query, from the predicted distributions."""
         following = self.sample_next_obs(generator)
         reward, chance = (torch.rand(self.reward.shape, generator=generator) for _ in range(2))
-        return Draw(following, drawn(self.reward_quantiles, reward), chance < self.terminated)
+        terminated = chance < self.terminated
+        return Draw(following, drawn(self.reward_quantiles, reward) + self.prize * terminated, terminated)
+
+    def reward_where(self, terminated: Tensor) -> Tensor:
+        """Mean reward [Q] of steps that end or do not: bool [Q], or the probability that they do."""
+        return self.reward + self.prize * (terminated.float() - self.terminated) if self.prize else self.reward
 
     def sample_next_obs(self, generator: torch.Generator) -> Tensor:
-        """Next observations [Q, O], each number by its own quantiles."""
+        """Next observations [Q, O], each number by its own quantiles, cosine and sine by those of the angle."""
         return self.next_obs_at(torch.rand(self.observation.shape, generator=generator))
 
     def next_obs_at(self, share: Tensor) -> Tensor:
         """Next observations [Q, O] that shares [Q, O] of each number's distribution are below."""
-        return (self.observation + drawn(self.quantiles, share)).clamp(*self.bounds)
+        change = drawn(self.quantiles, share)
+        if self.turns is not None:
+            first = [first for first, _ in self.circles]
+            change[:, first] = drawn(self.turns, share[:, first])
+            change = unrolled(self.circles, self.observation, change)
+        return (self.observation + change).clamp(*self.bounds)
 
 
 @dataclass(frozen=True)
@@ -154,8 +170,10 @@ class Simulator:
         self.data, self.spaces = data, data.spaces
         self.size = data.spaces.observation.shape[0]
         self.slots = Slots(data.spaces.action, self.size)
+        rows, shape = data.rows()
+        self.circles = shape.circles
         with torch.inference_mode():
-            self.known = self.engine.condition(*data.rows())
+            self.known = self.engine.condition(rows, shape)
         both = np.concatenate((data.observation, data.following))
         self.seen = torch.from_numpy(both.min(0)), torch.from_numpy(both.max(0))  # [O] each
         low, high = (torch.from_numpy(side) for side in (data.spaces.observation.low, data.spaces.observation.high))
@@ -204,6 +222,9 @@ class Simulator:
             belief.end[0].sigmoid(),
             belief.quantiles[0, :, : self.size],
             self.bounds,
+            self.circles,
+            None if belief.turns is None else belief.turns[0],
+            belief.prize,
         )
 
     def doubt(self, prediction: Prediction) -> Tensor:
@@ -211,11 +232,13 @@ class Simulator:
 
         The sum of three parts: the standard deviation of the observation, in units of how much it changes from step to
         step, and how far it leaves the range of the data, in units of that range, both of the number where it is most;
-        and the standard deviation of the reward, in units of the data's typical one. The second is for what may lie out
-        there that no model can foresee, a limit that ends episodes, say; the third for moves that were never made.
+        and the standard deviation of the reward where nothing ends, in units of the data's typical one. The second is
+        for what may lie out there that no model can foresee, a limit that ends episodes, say; the third for moves that
+        were never made.
         """
         apart = (prediction.next_obs_std * self._certainty).amax(-1)
-        return apart + self.beyond(prediction.next_obs).amax(-1) + prediction.reward_std / self.wage
+        paid = deviation(prediction.reward_quantiles) / self.wage
+        return apart + self.beyond(prediction.next_obs).amax(-1) + paid
 
     def beyond(self, observation: Tensor) -> Tensor:
         """How far observations [Q, O] are outside the range of the data, in units of that range: [Q, O], 0 inside."""
@@ -234,14 +257,14 @@ class Simulator:
     def first(self, generator: torch.Generator, n: int, conduct: Conduct) -> Tensor:
         """First observations of n episodes [N, O]: those of the data, with the jitter of a conduct.
 
-        Numbers that have always been whole are left alone.
+        Numbers that have always been whole are left alone, and cosine and sine stay those of an angle.
         """
         chosen = self.starts[torch.randint(len(self.starts), (n,), generator=generator)]
         moved = chosen + conduct.jitter * self._room * torch.randn(chosen.shape, generator=generator)
         if conduct.anywhere:
             other = self._states[torch.randint(len(self._states), (n,), generator=generator)]
             moved = torch.where(torch.rand((n, 1), generator=generator) < conduct.anywhere, other, moved)
-        return moved.clamp(*self.bounds)
+        return onto(self.circles, moved).clamp(*self.bounds)
 
     def world(self, horizon: int | None = None, **conduct: Any) -> ImaginedWorld:
         """The simulator as a `worlds.World`, in which learners, rollouts and meta-learning work.
