@@ -98,7 +98,7 @@ LESSONS = (
         30_000,
         plan=Plan(TRANSITIONS, 3, sticky=0.0, hyperparameters=SWING),
     ),
-    Lesson("MountainCarContinuous-v0", "evolve, 3 rounds", 1_000_000, plan=Plan(TRANSITIONS, 3, "evolve")),
+    Lesson("MountainCarContinuous-v0", "evolve, 2 rounds", 500_000, plan=Plan(TRANSITIONS, 2, "evolve")),
     Lesson("MountainCar-v0", "evolve, 2 rounds", 500_000, plan=Plan(TRANSITIONS, 2, "evolve")),
     Lesson("Reacher-v5", "SAC", 20_000),
     Lesson("Room-v0", "SAC", 20_000),

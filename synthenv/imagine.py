@@ -64,8 +64,9 @@ class Plan:
     penalty: float | None = None
     """Cost of doubt in the last round; see `incontext.world.Conduct`. None for 1, and for `incontext.plan.PRICE` where
     every step is planned."""
-    curiosity: float = 1.0
-    """What doubt pays in rounds before the last."""
+    curiosity: float = 10.0
+    """What doubt pays in rounds before the last, in typical rewards of the data: more than it costs to go there. Where
+    moving is all that has been paid for yet, 1 keeps agents at rest."""
     anywhere: float = 0.5
     """Share of imagined episodes that begin in any state of the data, not at a start."""
     margin: float | None = None
