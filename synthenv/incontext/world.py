@@ -6,7 +6,8 @@
 
 No network is trained here: closed forms are fitted to the transitions once, and then the model answers for any number
 of imagined episodes at a time. Nothing is known of any task: ends, rewards and first states follow from the transitions
-alone. Only the finite bounds of the observation space are kept to.
+alone, and so does which numbers are cosine and sine of an angle. Only the finite bounds of the observation space are
+kept to.
 
 Letters: Q queries, O observation size, A action size (Box), S known first states, L quantile levels.
 """

@@ -47,6 +47,10 @@ def asked(network, rows, shape, queries):
     return network.believe(network.condition(rows, shape), queries.observation, queries.action)
 
 
+def tensors(belief):
+    return [leaf for leaf in belief if isinstance(leaf, torch.Tensor)]
+
+
 def test_untrained_it_believes_those_with_the_best_record(untrained):
     rows, shape = task()
     known = untrained.condition(rows, shape)
@@ -74,28 +78,33 @@ def test_shapes_and_order_of_quantiles(network):
     assert belief.rewards.shape == (2, 40, len(LEVELS))
     assert belief.reward.shape == belief.end.shape == (2, 40)
     assert (belief.quantiles.diff(dim=-1) >= 0).all()
-    assert all(torch.isfinite(leaf).all() for leaf in belief)
+    assert all(torch.isfinite(leaf).all() for leaf in tensors(belief))
 
 
 def test_tasks_do_not_interact(network):
     rows, shape = task()
-    alone = asked(network, Rows(*(x[1:] for x in rows)), Shape(*(x[1:] for x in shape)), Rows(*(x[1:] for x in rows)))
+    alone = asked(
+        network, Rows(*(x[1:] for x in rows)), Shape(*(x[1:] for x in shape[:3])), Rows(*(x[1:] for x in rows))
+    )
     together = asked(network, rows, shape, rows)
-    assert all(torch.allclose(a, b[1:], rtol=1e-3, atol=1e-4) for a, b in zip(alone, together, strict=True))
+    assert all(
+        torch.allclose(a, b[1:], rtol=1e-3, atol=1e-4) for a, b in zip(tensors(alone), tensors(together), strict=True)
+    )
 
 
 def test_the_order_of_transitions_hardly_matters(network):
     """It says which stretches are left out, and no more."""
     rows, shape = task()
     shuffled = rows.pick(torch.randperm(40, generator=torch.Generator().manual_seed(2)))
-    for a, b in zip(asked(network, rows, shape, rows), asked(network, shuffled, shape, rows), strict=True):
+    one, other = (tensors(asked(network, shown, shape, rows)) for shown in (rows, shuffled))
+    for a, b in zip(one, other, strict=True):
         assert torch.allclose(a, b, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 700])
 def test_any_number_of_transitions(network, count):
     rows, shape = task(count)
-    assert all(torch.isfinite(leaf).all() for leaf in asked(network, rows, shape, task(3)[0]))
+    assert all(torch.isfinite(leaf).all() for leaf in tensors(asked(network, rows, shape, task(3)[0])))
 
 
 def test_units_do_not_matter(network):
@@ -116,7 +125,7 @@ def test_a_dimension_that_never_moves_stays(untrained):
 
 def test_one_task_may_use_all_slots(network):
     rows, shape = task(60, OBSERVATIONS, ACTIONS)
-    assert all(torch.isfinite(leaf).all() for leaf in asked(network, rows, shape, rows))
+    assert all(torch.isfinite(leaf).all() for leaf in tensors(asked(network, rows, shape, rows)))
 
 
 def test_fan():
