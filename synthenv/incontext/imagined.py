@@ -57,13 +57,14 @@ def _moved(
     following = prediction.next_obs if share is None else prediction.next_obs_at(share)
     likely = prediction.terminated
     terminated = likely > (conduct.threshold or EVEN) if chance is None else chance < likely
+    lost = simulator.strayed(prediction, following, conduct)
+    terminated = terminated & ~lost
     reward = prediction.reward_where(terminated)
     if conduct.penalty:
         reward = reward - conduct.penalty * simulator.wage * simulator.doubt(prediction)
-    lost = simulator.strayed(prediction, following, conduct)
     following = torch.where(lost[:, None], observation, following)
     reward = torch.where(reward.isfinite() | ~lost, reward, 0.0)
-    return Move(following, reward, terminated & ~lost, lost)
+    return Move(following, reward, terminated, lost)
 
 
 def cut(simulator: Simulator) -> float:

@@ -5,7 +5,8 @@ context. For each output a small network, the same for all, then looks at what t
 they are, and what records they have, and shares out trust. It may also speak for itself, and it states quantiles.
 
 Letters: B tasks, C context rows, Q queries, O observation slots, A action slots, Y outputs in use (the change of a
-slot, or the reward, which comes last), E experts, L quantile levels, W width, H hidden units, F features.
+slot, or the reward, which comes last; see `experts.outputs`), E experts, L quantile levels, W width, H hidden units, F
+features.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class Belief(NamedTuple):
     quantiles: [B, Q, O, L] of that change, at `LEVELS`.
     reward:    [B, Q] mean.  rewards: [B, Q, L] quantiles where nothing ends.
     end:       [B, Q] logit of termination.
-    turns:     [B, Q, K, L] quantiles of the angles that the tasks' K circles turn by; None where there are none, or
-               nothing is known of them.
+    turns:     [B, Q, K, L] quantiles of the angles that all K circles of the shape turn by; None where there are none,
+               or the engine makes nothing of them.
     prize:     what an end pays more; its share is in `reward`.
     """
 

@@ -216,20 +216,21 @@ class Transitions:
         action = layout.actions(torch.tensor(self.action))
         rows = Rows(*(leaf[None] for leaf in (observation, action, reward, following, terminated, start)))
         observed, acting = torch.arange(OBSERVATIONS) < layout.observed, torch.arange(ACTIONS) < layout.acting
-        turning = circles.found(torch.cat(seen))
+        turning = circles.found(*seen)
         return rows, Shape(observed[None], acting[None], torch.tensor([layout.discrete]), turning, self.prize)
 
     @property
     def prize(self) -> float:
-        """What an end pays more than another step, in the median, if every end is paid more, or less, than all others.
+        """What an end pays more than other steps, in the median, if it is further from them all than they are apart.
 
         A goal met ten times in thousands of steps is no smooth function of where they are: who regresses its reward
-        promises a little of it everywhere.
+        promises a little of it everywhere. A reward that grows until the task ends is one.
         """
         end, other = self.reward[self.terminated], self.reward[~self.terminated]
-        if not len(end) or not len(other) or not (end.min() > other.max() or end.max() < other.min()):
+        if not len(end) or not len(other):
             return 0.0
-        return float(np.median(end) - np.median(other))
+        gap = max(end.min() - other.max(), other.min() - end.max())
+        return float(np.median(end) - np.median(other)) if gap > other.max() - other.min() else 0.0
 
     @property
     def real_horizon(self) -> int | None:

@@ -49,7 +49,7 @@ class Draw(NamedTuple):
 class Prediction:
     """What is expected to follow, tensors on the CPU.
 
-    next_obs:   [Q, O] mean, within the observation space's finite bounds.
+    next_obs:   [Q, O] mean, within the observation space's finite bounds; of cosine and sine those of the mean angle.
     reward:     [Q] mean.  reward_std: [Q].  reward_quantiles: [Q, L] where nothing ends; an end pays `prize` more.
     terminated: [Q] probability.
     quantiles:  [Q, O, L] of the change of the observation, at `model.LEVELS`.
@@ -94,7 +94,10 @@ class Prediction:
         return self.next_obs_at(torch.rand(self.observation.shape, generator=generator))
 
     def next_obs_at(self, share: Tensor) -> Tensor:
-        """Next observations [Q, O] that shares [Q, O] of each number's distribution are below."""
+        """Next observations [Q, O] that shares [Q, O] of each number's distribution are below.
+
+        Cosine and sine are where the angle's turn is that the share of the first of the two is below.
+        """
         change = drawn(self.quantiles, share)
         if self.turns is not None:
             first = [first for first, _ in self.circles]
@@ -114,7 +117,7 @@ class Conduct:
     transition shown has ended a small one is nothing but caution, and None ends where an end is likelier than not."""
     penalty: float = 0.0
     """What a unit of doubt (see `Simulator.doubt`) costs a step, as in MOPO (Yu et al. 2020), in units of the data's
-    typical reward; below 0 it pays, which sends agents where more should be seen."""
+    typical reward (root mean square, prizes included); below 0 it pays, and sends agents where more should be seen."""
     max_std: float | None = None
     """Cut episodes where doubt is above this."""
     margin: float | None = None
@@ -223,7 +226,7 @@ class Simulator:
             belief.end[0].sigmoid(),
             belief.quantiles[0, :, : self.size],
             self.bounds,
-            self.circles,
+            () if belief.turns is None else self.circles,
             None if belief.turns is None else belief.turns[0],
             belief.prize,
         )

@@ -40,6 +40,27 @@ def test_is_nothing_where_ends_are_paid_like_other_steps() -> None:
     assert mixed.prize == 0
 
 
+@pytest.mark.parametrize("power", [1, 3])
+def test_is_nothing_where_rewards_rise_until_the_end(power: int) -> None:
+    """An end at the far side of a slope is paid like what is beside it."""
+    data = walk()
+    slope = data.following[:, 0] ** power
+    task = Transitions.from_arrays(data.observation, data.action, slope, data.following, data.terminated)
+    assert task.reward[task.terminated].min() > task.reward[~task.terminated].max()
+    assert task.prize == 0
+
+
+def test_is_not_paid_to_those_who_get_lost() -> None:
+    """Beyond the data nothing is believed, no prize either."""
+    env = WorldModel.load().condition(walk()).make_env(50, margin=0.0, sampled=False, threshold=0.5)
+    env.reset(seed=0)
+    for _ in range(40):
+        _, reward, terminated, truncated, _ = env.step(1)
+        assert terminated == (reward > 50)
+        if terminated or truncated:
+            env.reset()
+
+
 def test_nobody_is_promised_a_share_of_it_elsewhere(simulator: Simulator) -> None:
     """Twenty goals of 100 among 400 rows are no hill of rewards."""
     near = simulator.predict(np.float32([[0.0], [0.3], [0.6]]), np.int64([1, 1, 1]))
