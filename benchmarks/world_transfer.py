@@ -151,7 +151,10 @@ def main(args: argparse.Namespace) -> None:
     origins = {contestants.name(model): origin(model) for model in args.models}
     asked = {key(cell) for cell in cells}
     known: dict[Key, dict[str, Any]] = {}
+    lessons = {(lesson.task, lesson.algorithm) for lesson in LESSONS}
     for row in rows_of(table) if table.is_file() else ():
+        if (row["task"], row["algorithm"]) not in lessons:
+            continue  # of a lesson that is no more
         same = row["origin"] == origins.get(row["model"], row["origin"])
         redo = args.fresh or int(row["episodes"]) != played_by(row["algorithm"], args.episodes)
         if same and not (redo and key_of(row) in asked):

@@ -214,6 +214,11 @@ def test_rounds_are_those_of_the_command(tmp_path, monkeypatch):
     )
     (row,) = rows_of(tmp_path / "world_model_transfer.csv")
     assert (row["model"], row["transitions"], row["real_return"]) == ("incontext", "80", "-200.0")
+    other = world_transfer.Lesson("CartPole-v1", "DQN", 20)
+    monkeypatch.setattr(world_transfer, "LESSONS", (other,))
+    run(tmp_path, "transfer", "--models", "linear", "--seeds", 1, "--contexts", 1, "--episodes", 2)
+    (row,) = rows_of(tmp_path / "world_model_transfer.csv")
+    assert row["algorithm"] == "DQN"  # rows of a lesson that is no more are gone
 
 
 def test_lessons_have_settings_that_their_algorithms_take():
