@@ -134,11 +134,15 @@ def overview(rows: Sequence[Row], errors: Medians, sizes: Sequence[int]) -> str:
     models = dict.fromkeys(row["model"] for row in rows)
     lines = []
     for model in models:
-        shares = [geometric(ratio(cell, model) for (_, at), cell in errors.items() if at == size) for size in sizes]
+        cells = {at: share for at, cell in errors.items() if (share := ratio(cell, model)) is not None}
+        shares = [geometric(share for (_, at), share in cells.items() if at == size) for size in sizes]
+        tasks = len({task for task, _ in cells})
+        everywhere = tasks == len({task for task, _ in errors})
         held = [float(row["coverage"]) for row in rows if row["model"] == model and row["coverage"]]
         seconds = [float(row["cpu_seconds"]) for row in rows if row["model"] == model and row["rows"] == "1000"]
         lines.append([
-            model, *("" if share is None else f"{share:.3g}" for share in shares),
+            model if everywhere else f"{model}, {tasks} tasks",
+            *("" if share is None else f"{share:.3g}" for share in shares),
             f"{sum(held) / len(held):.0%}" if held else "", f"{median(seconds):.2g}" if seconds else "",
         ])  # fmt: skip
     return table(["model", *(f"{size:,} rows" for size in sizes), "coverage", "CPU s, 1,000 rows"], lines)
