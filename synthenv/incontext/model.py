@@ -206,12 +206,12 @@ class Network(nn.Module):
     def believe(self, known: Known, observation: Tensor, action: Tensor) -> Belief:
         """What follows from observations [B, Q, O] and actions [B, Q, A], in the task's units."""
         guess, units, kept = self.answer(known, observation, action), known.solution.units, known.solution.kept[:-1]
-        circles, seen = known.solution.circles, observation[..., kept]
+        circles = known.solution.circles  # slots in use come first, so that `kept` leaves their numbers in place
         middle, size = units.middle.float(), units.size.float()
         mean, quantiles = guess.mean * size + middle, guess.quantiles * size[..., None] + middle[..., None]
         change, fans = torch.zeros_like(observation), observation.new_zeros((*observation.shape, len(LEVELS)))
-        change[..., kept] = unrolled(circles, seen, mean[..., :-1])
-        fans[..., kept, :] = spread(circles, seen, quantiles[..., :-1, :])
+        change[..., kept] = unrolled(circles, observation, mean[..., :-1])
+        fans[..., kept, :] = spread(circles, observation, quantiles[..., :-1, :])
         turns = quantiles[..., [first for first, _ in circles], :] if circles else None
         reward, prize = mean[..., -1], known.solution.prize
         if prize:
