@@ -1,7 +1,7 @@
 """Models by name: the classical fits, and the in-context world model with its variants.
 
 Ablations take a part of the shipped model away and leave all else as it is; nothing is trained again. "records" has no
-network: experts share trust by their records alone. "process" has no gate: the Gaussian process has all the trust.
+network: experts share trust by their records. "process" has no gate: the Gaussian processes have all the trust.
 "transformer" has no closed form to answer with: the network, which still reads what the experts say, has all of it.
 """
 

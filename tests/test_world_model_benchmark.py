@@ -10,6 +10,7 @@ from benchmarks import world_tables
 from benchmarks.world_data import collect
 from synthenv import pretrained
 from synthenv.imagine import Plan
+from synthenv.incontext.experts import PROCESS
 from synthenv.incontext.model import Architecture
 from synthenv.incontext.pretrain import WorldModelRecipe, build
 
@@ -149,7 +150,7 @@ def test_our_intervals_are_its_own_quantiles(untrained):
 
 
 def test_ablations_leave_the_say_to_one_part():
-    """The process has all the trust, the experts' records share it out, or the network answers by itself."""
+    """The processes have all the trust, the experts' records share it out, or the network answers by itself."""
     log, asked = collect("Pendulum-v1", 60, "random", 0), collect("Pendulum-v1", 20, "random", 1)
     simulators = {name: contestants.simulator(name, log) for name in (contestants.OURS, *contestants.ABLATIONS)}
     slots = simulators["process"].slots
@@ -158,10 +159,12 @@ def test_ablations_leave_the_say_to_one_part():
     found = {name: one.engine.network if isinstance(one.engine, contestants.Trusting) else one.engine
              for name, one in simulators.items()}  # fmt: skip
     guesses = {name: network.answer(simulators[name].known, *queries) for name, network in found.items()}
-    torch.testing.assert_close(guesses["process"].mean, guesses["process"].process)
+    processes = guesses["process"].trust[..., PROCESS : PROCESS + 2]
+    torch.testing.assert_close(processes.sum(-1), torch.ones_like(processes[..., 0]))
     assert (guesses["transformer"].trust[..., -1] == 1).all()
     shared = guesses["records"].trust
-    torch.testing.assert_close(shared, shared[:, :1].expand_as(shared))
+    others = [0, 2, 5, 6]  # but for those whose shares follow from how sure they are
+    torch.testing.assert_close(shared[..., others], shared[:, :1, :, others].expand_as(shared[..., others]))
     assert not torch.allclose(guesses[contestants.OURS].trust, shared, atol=0.05)
 
 

@@ -40,17 +40,25 @@ class Scaling(NamedTuple):
 
     centre: Tensor
     spread: Tensor
+    varies: Tensor
+    """[B, 1, D] bool, which columns are not constant."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [B, N, D] in units of the context's spread."""
         return (x - self.centre) / self.spread
+
+    def near(self, x: Tensor) -> Tensor:
+        """The same, but at most 1 from the centre in a constant column: whether it is as it was is all that it says."""
+        scaled = self(x)
+        return torch.where(self.varies, scaled, scaled.clamp(-1, 1))
 
 
 def scaling(x: Tensor) -> Scaling:
     """Centre and standard deviation of the rows x [B, C, D]."""
     centre, spread = x.mean(1, keepdim=True), x.std(1, correction=0, keepdim=True)
     small = 1e-6 * centre.abs() + 1e-12  # what rounding leaves of a constant
-    return Scaling(centre, torch.where(spread > small, spread, torch.ones_like(spread)))
+    varies = spread > small
+    return Scaling(centre, torch.where(varies, spread, torch.ones_like(spread)), varies)
 
 
 def polynomial(x: Tensor, degree: int) -> Tensor:

@@ -26,8 +26,8 @@ from synthenv.incontext.rows import Rows, Shape
 
 EXPERTS = 6
 """Persistence, ridge regression of degree 1 and 2, a Gaussian process with a trend, one without, neighbours."""
-PROCESS = 3
-"""Which of them is the Gaussian process with a trend."""
+LINE, PROCESS = 1, 3
+"""Which of them is ridge regression of degree 1, and which the Gaussian process with a trend."""
 PLAIN = 96
 """Rows that the process without one is projected on: it is for small contexts."""
 LARGE = 384
@@ -92,6 +92,23 @@ class Solution(NamedTuple):
         still, unit = torch.zeros_like(means[0]), torch.ones_like(means[0])
         mean = torch.stack((still, *means), -1).clamp(-self.limit, self.limit)
         return mean.float(), torch.stack((unit, *spreads), -1).clamp(1e-6, 1e3).float()
+
+    def shared(self, trust: Tensor, spread: Tensor) -> Tensor:
+        """Trust [B, Q, Y, E + 1] as queries would have it, by the standard deviations of experts there [B, Q, Y, E].
+
+        Where there are two processes, they share what they have by the inverse of their variances: who has not seen the
+        like of a query knows. A straight line does not know; where it is surer than the process with a trend, of which
+        it is a special case, as large a part of its trust goes to the two.
+        """
+        process, plain = self.regressors[2:4]
+        if process is plain:
+            return trust
+        shares = list(trust.unbind(-1))
+        sure = (-2 * spread[..., PROCESS : PROCESS + 2].log()).softmax(-1)
+        line = shares[LINE] * (spread[..., LINE] / spread[..., PROCESS]).clamp(max=1)
+        theirs = shares[PROCESS] + shares[PROCESS + 1] + shares[LINE] - line
+        shares[LINE], shares[PROCESS], shares[PROCESS + 1] = line, *(theirs[..., None] * sure).unbind(-1)
+        return torch.stack(shares, -1)
 
     def scaled(self, rows: Rows) -> Tensor:
         """What happened in transitions [B, N], in the context's units: [B, N, Y]."""

@@ -7,7 +7,8 @@ many hyperparameters are plausible: some are drawn from the posterior, and what 
 
 Up to `INDUCING` rows the process is exact. Beyond, it is that of the kernel's projection on so many rows spread over
 the context (deterministic training conditional, Seeger, Williams, Lawrence 2003): a linear model with as many features,
-which is how either case is solved, leave-one-out errors included.
+which is how either case is solved, leave-one-out errors included. Where that loses some of what up to `WHOLE` rows say,
+and the process of all of them is better on rows left out, and no worse than it says, its mean is taken.
 
 Letters: B tasks, C context rows, Q queries, D inputs, Y outputs, G = B * Y processes, M inducing rows, S draws.
 """
@@ -25,10 +26,15 @@ from synthenv.incontext.cholesky import inverse_root, root
 from synthenv.incontext.closed_form import Scaling, scaling
 from synthenv.incontext.hyperparameters import Search, likeliest, plausible, usual
 from synthenv.incontext.kernel import JITTER, Beside, Kernel
-from synthenv.incontext.leaving_out import left_out
+from synthenv.incontext.leaving_out import left_out, left_out_of
 
 INDUCING = 256
 """Rows that the kernel is projected on at most."""
+WHOLE = 2048
+"""Up to so many rows all may count."""
+STRAIN = 4.0
+"""Where squared errors are more than that many times as large as a process expects, it is not of the data's kind: there
+are kinks, say, and without the noise that hides them it would ring."""
 FEW = 8
 """Rows below which an output that was constant is not taken to be."""
 PAYS = (1e-9, 0.02)
@@ -37,6 +43,20 @@ DECADES = 8
 """By so many powers of ten the noise may have been underestimated on few rows."""
 SCARCE, DRAWS = 128, 8
 """Up to so many rows, hyperparameters are drawn so many times."""
+
+
+class Rest(NamedTuple):
+    """Rows of the context that are no anchors, where all of them count."""
+
+    rows: Beside
+    weights: Tensor
+    """[G, C - M, 1], from covariances with them to the mean."""
+    scale: Tensor
+    """[G, 1], leave-one-out errors in units of those that the anchors alone would make."""
+
+    def pick(self, some: Tensor) -> Rest:
+        """Those of some processes, by bool [G]."""
+        return Rest(self.rows.pick(some), self.weights[some], self.scale[some])
 
 
 class Part(NamedTuple):
@@ -54,17 +74,28 @@ class Part(NamedTuple):
     """[G, C] leave-one-out errors."""
     apart: Tensor
     """[G, C] the same with the stretch of rows around each left out as well."""
+    rest: Rest | None = None
+    """None where anchors are all that counts."""
 
     def predict(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [G, Q] at rows [G, Q, D]."""
         found = self.anchors(rows) @ self.told  # [G, Q, M + 1]
         left = self.kernel.variance(rows) - found[..., :-1].square().sum(-1)
-        return found[..., -1], (left.clamp_(min=0) + self.kernel.noise.exp() + JITTER).sqrt()
+        mean, spread = found[..., -1], (left.clamp_(min=0) + self.kernel.noise.exp() + JITTER).sqrt()
+        if self.rest:
+            mean = mean + (self.rest.rows(rows) @ self.rest.weights)[..., 0]
+            spread = spread * self.rest.scale
+        return mean, spread
+
+    def error(self) -> Tensor:
+        """Mean squares [G, 2] of the errors of either kind."""
+        return torch.stack((self.residual.square().mean(1), self.apart.square().mean(1)), 1)
 
     def pick(self, some: Tensor) -> Part:
         """Some [G] bool of them."""
-        of, kernel, anchors, *rest = self
-        return Part(of[some], kernel.pick(some), anchors.pick(some), *(leaf[some] for leaf in rest))
+        of, kernel, anchors, told, residual, apart, rest = self
+        rest = rest and rest.pick(some)
+        return Part(of[some], kernel.pick(some), anchors.pick(some), told[some], residual[some], apart[some], rest)
 
 
 class GaussianProcess(NamedTuple):
@@ -87,7 +118,7 @@ class GaussianProcess(NamedTuple):
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [B, Q, Y] at x [B, Q, D]; of other outputs, those of the context and 0."""
-        rows = self.inputs(x.double())[self.task]  # [G, Q, D]
+        rows = self.inputs.near(x.double())[self.task]  # [G, Q, D]
         mean, spread = in_order(self.parts, [part.predict(rows[part.of]) for part in self.parts])
         if self.draws > 1:
             means, spread = self.by_draw(mean), self.by_draw(spread)  # [G, S, Q]
@@ -133,7 +164,7 @@ def gaussian_process(
         kernel, of = plausible(rows, targets, prior, kernel, draws, torch.Generator().manual_seed(0))
         rows, targets = rows[of], targets[of]
     parts: tuple[Part, ...] = (fit(of, rows, targets, kernel, most, noisier=partly),)
-    error = parts[0].residual.square().mean(1)
+    error = parts[0].error()[:, 0]
     again = (error > PAYS[0]) & (error < PAYS[1])
     if search.refined and partly and again.any():
         some, prior = spread_over(x.shape[1], most), prior.pick(again)
@@ -141,6 +172,14 @@ def gaussian_process(
         kernel = likeliest(rows[:, some], targets[:, some], prior, kernel.pick(again), steps)
         second = fit(again.nonzero()[:, 0], rows, targets, kernel, 2 * most, noisier=x.shape[1] > len(some))
         parts = (parts[0].pick(~again), second)
+        lost = (second.kernel.noise > kernel.noise)[:, 0]
+        if 2 * most < x.shape[1] <= WHOLE and lost.any():
+            projected = second.pick(lost)
+            entire, strain = whole(projected, rows[lost], targets[lost], kernel.pick(lost))
+            better = (strain < STRAIN) & (entire.error() < projected.error()).all(1)
+            lost[lost.clone()] = better
+            parts = (parts[0], second.pick(~lost), entire.pick(better))
+        parts = tuple(part for part in parts if len(part.of))
     fitted = GaussianProcess(inputs, task, slot, parts, offset, targets, targets, draws)
     missed = in_order(parts, [(part.residual, part.apart) for part in parts])
     alone, apart = (fitted.full(fitted.by_draw(error).mean(1)) for error in missed)
@@ -178,6 +217,27 @@ def fit(of: Tensor, rows: Tensor, targets: Tensor, kernel: Kernel, most: int, no
     weights = factor.mT @ (half.mT @ (half @ drawn)) / level
     told = torch.cat((factor.mT @ root(unit_added(-half.mT @ half), 1e-8), weights), -1)
     return Part(of, kernel, beside, told, residual[..., 0], left_out(error, seen)[..., 0])
+
+
+def whole(part: Part, rows: Tensor, targets: Tensor, kernel: Kernel) -> tuple[Part, Tensor]:
+    """Projected processes, with means that all rows [G, C, D] have a part in, by these hyperparameters.
+
+    How sure they are is what the projection says, in proportion to how much less they miss. Returned with them are mean
+    squares [G] of their leave-one-out errors in units of what was to be expected.
+    """
+    covariance = kernel.beside(rows)(rows)
+    covariance.diagonal(dim1=1, dim2=2).add_(kernel.noise.exp() + JITTER * kernel.variance(rows).mean(1, keepdim=True))
+    inverse = torch.cholesky_inverse(root(covariance))
+    weights = inverse @ targets
+    residual = weights[..., 0] / inverse.diagonal(dim1=1, dim2=2)
+    strain = (residual * weights[..., 0]).mean(1)
+    apart = left_out_of(inverse, weights)[..., 0]
+    scale = (residual.square().sum(1, keepdim=True) / part.residual.square().sum(1, keepdim=True)).sqrt()
+    anchor = torch.zeros(rows.shape[1], dtype=torch.bool, device=rows.device)
+    anchor[spread_over(rows.shape[1], part.told.shape[1])] = True
+    told = torch.cat((part.told[..., :-1], weights[:, anchor]), -1)
+    rest = Rest(kernel.beside(rows[:, ~anchor]), weights[:, ~anchor], scale)
+    return part._replace(told=told, residual=residual, apart=apart, rest=rest), strain
 
 
 def noise(least: Tensor, gram: Tensor, drawn: Tensor, targets: Tensor) -> Tensor:

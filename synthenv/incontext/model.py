@@ -183,7 +183,7 @@ class Network(nn.Module):
         hidden = functional.gelu(known.records + self.hear(torch.cat((heard, said, whispered), -1)))
         out = self.judge(functional.gelu(self.weigh(hidden))).float()
         trust, own, widen, steps = out.split([EXPERTS + 1, 1, 1, len(LEVELS)], -1)
-        trust = (known.base + trust).softmax(-1)
+        trust = solution.shared((known.base + trust).softmax(-1), spreads)
         voices = torch.cat((means, torch.sinh(own.clamp(-4, 4))), -1)
         mean = (trust * voices).sum(-1)
         unit = (trust * ((voices - mean[..., None]).square() + known.doubts)).sum(-1)

@@ -1,11 +1,14 @@
 """Gaussian processes: exact where they should be, honest about the rest, and the gradient they are fitted by."""
 
+import math
+
 import pytest
 import torch
 
-from synthenv.incontext.gaussian_process import DRAWS, SCARCE, gaussian_process, spread_over
+from synthenv.incontext import gaussian_process as module
+from synthenv.incontext.gaussian_process import DRAWS, SCARCE, STRAIN, fit, gaussian_process, spread_over, whole
 from synthenv.incontext.hyperparameters import Search
-from synthenv.incontext.kernel import JITTER
+from synthenv.incontext.kernel import JITTER, Kernel
 
 DOUBLE = torch.float64
 LIKELIEST = Search(refined=False)
@@ -68,6 +71,53 @@ def test_a_second_look_is_taken_where_it_pays():
     assert after < 0.8 * before
     for output in (0, 2):
         assert torch.allclose(once.predict(new)[0][..., output], twice.predict(new)[0][..., output])
+
+
+def wavy(x):
+    return torch.sin(4 * x[..., :1]) * x[..., 1:]
+
+
+def test_all_rows_count_where_the_projection_loses_what_they_say(monkeypatch):
+    x, new = rows(300, 2), 0.7 * rows(80, 2, seed=1)
+    y, truth = (torch.sin(3 * at[..., :1]) * at[..., 1:] for at in (x, new))
+    every = gaussian_process(x, y, search=Search(40), most=40)
+    monkeypatch.setattr(module, "WHOLE", 299)
+    projected = gaussian_process(x, y, search=Search(40), most=40)
+    assert [part.of.tolist() for part in (*every.parts, *projected.parts)] == [[0, 1], [0, 1]]
+    assert every.parts[0].rest is not None
+    assert projected.parts[0].rest is None
+    (mean, sd), (before, _) = every.predict(new), projected.predict(new)
+    assert (mean - truth).square().mean() < 0.3 * (before - truth).square().mean()
+    assert ((mean - truth).abs() < 1.645 * sd).double().mean() > 0.8
+
+
+def test_the_mean_of_all_rows_is_the_textbook_s():
+    flat = torch.zeros(2, 1, dtype=DOUBLE)
+    kernel = Kernel(flat.expand(-1, 2), flat, flat - 20, flat - 5)
+    x, new = rows(120, 2), rows(30, 2, seed=1)
+    own = kernel.beside(x)(x) + (math.exp(-5) + JITTER * 2) * torch.eye(120, dtype=DOUBLE)
+    y = torch.linalg.cholesky(own) @ rows(120, 1, seed=2)  # what such a process says
+    part = fit(torch.arange(2), x, y, kernel, 30, noisier=False)
+    found, strain = whole(part, x, y, kernel)
+    assert torch.allclose(found.predict(new)[0], (kernel.beside(x)(new) @ torch.linalg.solve(own, y))[..., 0])
+    kept = [row for row in range(120) if row != 7]
+    said = own[:, 7, kept][:, None] @ torch.linalg.solve(own[:, kept][:, :, kept], y[:, kept])
+    assert torch.allclose(found.residual[:, 7], (y[:, 7] - said[:, 0])[:, 0])
+    assert ((strain > 0.7) & (strain < 1.4)).all()
+    assert (whole(part, x, 10 * y.sign(), kernel)[1] > STRAIN).all()
+    assert torch.allclose(found.predict(new)[1], part.predict(new)[1] * found.rest.scale)
+    assert found.pick(torch.tensor([False, True])).predict(new[1:])[0].shape == (1, 30)
+
+
+def test_a_number_that_never_varied_says_whether_it_is_as_it_was():
+    x, new = rows(60, 3), rows(20, 3, seed=1)
+    x[..., 2] = 5.0
+    fitted = gaussian_process(x, law(x))
+    near, far, same = (new.clone() for _ in range(3))
+    near[..., 2], far[..., 2], same[..., 2] = 6.0, 500.0, 5.0
+    for one, other in zip(fitted.predict(near), fitted.predict(far), strict=True):
+        assert torch.equal(one, other)
+    assert (fitted.predict(near)[1] > fitted.predict(same)[1]).all()
 
 
 def test_noise_that_few_rows_do_not_show_is_found_on_all():

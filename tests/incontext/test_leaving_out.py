@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from synthenv.incontext.cholesky import inverse_root, root
-from synthenv.incontext.leaving_out import LONGEST, STRETCHES, left_out, stretch
+from synthenv.incontext.leaving_out import LONGEST, STRETCHES, left_out, left_out_of, stretch
 
 DOUBLE = torch.float64
 
@@ -28,6 +28,20 @@ def test_errors_are_those_of_a_fit_without_the_stretch(count):
         gram = phi[:, kept].mT @ phi[:, kept] + torch.eye(3, dtype=DOUBLE)
         weights = torch.linalg.solve(gram, phi[:, kept].mT @ y[:, kept])
         assert torch.allclose(found[:, ~kept], (y - phi @ weights)[:, ~kept], atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [5, 16, 43])
+def test_errors_of_a_process_are_those_of_one_without_the_stretch(count):
+    generator = torch.Generator().manual_seed(count)
+    x, y = (torch.randn((2, count, size), generator=generator, dtype=DOUBLE) for size in (count, 2))
+    covariance = x @ x.mT + torch.eye(count, dtype=DOUBLE)
+    inverse = torch.linalg.inv(covariance)
+    found = left_out_of(inverse, inverse @ y)
+    for begin in range(0, count, stretch(count)):
+        out = torch.zeros(count, dtype=torch.bool)
+        out[begin : begin + stretch(count)] = True
+        mean = covariance[:, out][:, :, ~out] @ torch.linalg.solve(covariance[:, ~out][:, :, ~out], y[:, ~out])
+        assert torch.allclose(found[:, out], y[:, out] - mean, atol=1e-6)
 
 
 def test_stretches():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from synthenv.incontext.experts import EXPERTS, LARGE, LINE, PROCESS, solve
 from synthenv.incontext.model import LEVELS, Architecture, Network, fan
 from synthenv.incontext.rows import ACTIONS, OBSERVATIONS, Rows, Shape
 
@@ -51,13 +52,38 @@ def tensors(belief):
     return [leaf for leaf in belief if isinstance(leaf, torch.Tensor)]
 
 
+def test_processes_share_their_trust_by_how_sure_they_are():
+    rows, shape = task()
+    solution = solve(rows, shape)
+    trust = torch.full((1, 1, 3, EXPERTS + 1), 1 / (EXPERTS + 1))
+    spread = torch.ones(1, 1, 3, EXPERTS)
+    spread[..., PROCESS + 1] = 2.0  # of the process without a trend
+    spread[..., LINE] = torch.tensor([0.25, 1.0, 9.0])  # of three outputs
+    shared = solution.shared(trust, spread) * (EXPERTS + 1)
+    assert torch.allclose(shared.sum(-1), torch.tensor(EXPERTS + 1.0))
+    assert torch.allclose(shared[0, 0, :, LINE], torch.tensor([0.25, 1.0, 1.0]))
+    assert torch.allclose(shared[0, 0, :, PROCESS], 0.8 * torch.tensor([2.75, 2.0, 2.0]))
+    assert torch.allclose(shared[0, 0, :, PROCESS + 1], 0.2 * torch.tensor([2.75, 2.0, 2.0]))
+    others = [0, 2, 5, 6]
+    assert torch.equal(shared[..., others], trust[..., others] * (EXPERTS + 1))
+    many = solve(*task(count=LARGE))
+    assert many.shared(trust, spread) is trust
+
+
 def test_untrained_it_believes_those_with_the_best_record(untrained):
     rows, shape = task()
     known = untrained.condition(rows, shape)
     guess = untrained.answer(known, rows.observation, rows.action)
     assert known.solution.kept.tolist() == [0, 1, OBSERVATIONS]
-    best = torch.maximum(*known.solution.record).argmin(-1)[:, None, :, None].expand(-1, 40, -1, -1)  # [B, Q, Y, 1]
-    assert (guess.trust.gather(-1, best) > 0.3).all()
+    record, straight = torch.maximum(*known.solution.record), [LINE, PROCESS, PROCESS + 1]
+    others = [each for each in range(EXPERTS) if each not in straight]
+
+    def grouped(every, whole):
+        """Those who share by how sure they are as one."""
+        return torch.cat((every[..., others], whole(every[..., straight], -1, keepdim=True)), -1)
+
+    best = grouped(record, torch.amin).argmin(-1)[:, None, :, None].expand(-1, 40, -1, -1)  # [B, Q, Y, 1]
+    assert (grouped(guess.trust[..., :EXPERTS], torch.sum).gather(-1, best) > 0.3).all()
     belief, change = asked(untrained, rows, shape, rows), rows.following - rows.observation
     assert (belief.change - change).square().mean() < 1e-4 * change.square().mean()
     assert (belief.reward - rows.reward).square().mean() < 0.01 * rows.reward.var()
