@@ -60,7 +60,7 @@ def find(
     away = (places - centre) * weight
     round_about = away.square().sum(1).sqrt()
     measures = torch.stack((round_about, away.sum(1), away.abs().amax(1), round_about, -round_about))
-    measure = measures.gather(0, kind[:, None].expand(-1, rows)[None])[0]  # [B, R]
+    measure = measures[kind, torch.arange(tasks, device=dice.device)]  # [B, R]
     reached = torch.zeros_like(measure, dtype=torch.bool)
     kept = torch.ones_like(reached)
     if len(index := (kind > 0).nonzero()[:, 0]):

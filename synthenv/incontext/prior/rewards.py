@@ -65,13 +65,13 @@ def pay(
         (squares < dice.log_uniform(0.05, 1.5, tasks, 1)).float(),
         along,
         torch.zeros_like(squares),
-    ))  # fmt: skip
+    ), 1)  # fmt: skip
     if len(index := ((kind == NETWORK) | (second == NETWORK)).nonzero()[:, 0]):
-        terms[NETWORK].index_copy_(0, index, _network(dice, seen[index], action[index]))
-    share = torch.zeros((len(KINDS), tasks), device=dice.device)
-    share.scatter_(0, second[None], 0.5 * dice.signs(1, tasks)).scatter_(0, kind[None], 1.0)
+        terms[:, NETWORK].index_copy_(0, index, _network(dice, seen[index], action[index]))
+    share = torch.zeros((tasks, 1, len(KINDS)), device=dice.device)
+    share.scatter_(2, second[:, None, None], 0.5 * dice.signs(tasks, 1, 1)).scatter_(2, kind[:, None, None], 1.0)
     flip = torch.where(dice.chance(0.15, tasks, 1), -1.0, 1.0)
-    value = (terms * share[..., None]).sum(0) * flip
+    value = torch.bmm(share, terms)[:, 0] * flip
     value = value * torch.where(dice.chance(0.5, tasks, 1), dice.log_uniform(0.1, 10, tasks, 1), 1.0)
     constant = dice.signs(tasks, 1) * torch.where(
         dice.chance(0.6, tasks, 1), 1.0, dice.log_uniform(0.01, 10, tasks, 1)
