@@ -20,6 +20,7 @@ from synthenv.incontext.circles import Circles, rolled, unrolled
 from synthenv.incontext.closed_form import Ridge, Scaling, ridge, scaling
 from synthenv.incontext.gaussian_process import SCARCE, GaussianProcess, gaussian_process
 from synthenv.incontext.hyperparameters import Search
+from synthenv.incontext.kernel import JITTER
 from synthenv.incontext.logistic import Logistic, logistic
 from synthenv.incontext.neighbours import Neighbours, neighbours
 from synthenv.incontext.rows import Rows, Shape
@@ -105,7 +106,7 @@ class Solution(NamedTuple):
             return trust
         shares = list(trust.unbind(-1))
         sure = (-2 * spread[..., PROCESS : PROCESS + 2].log()).softmax(-1)
-        line = shares[LINE] * (spread[..., LINE] / spread[..., PROCESS]).clamp(max=1)
+        line = shares[LINE] * (spread[..., LINE].clamp(min=JITTER**0.5) / spread[..., PROCESS]).clamp(max=1)
         theirs = shares[PROCESS] + shares[PROCESS + 1] + shares[LINE] - line
         shares[LINE], shares[PROCESS], shares[PROCESS + 1] = line, *(theirs[..., None] * sure).unbind(-1)
         return torch.stack(shares, -1)

@@ -152,6 +152,8 @@ def gaussian_process(
     used = torch.ones_like(y[:, 0], dtype=torch.bool) if used is None else used
     inputs, offset = scaling(x), y.mean(1, keepdim=True)
     varies = (y != y[:, :1]).any(1) | (x.shape[1] < FEW)
+    if not trend:
+        offset = offset.masked_fill((used & varies)[:, None], 0.0)
     task, slot = (used & varies).nonzero(as_tuple=True)
     rows, targets = inputs(x)[task], (y - offset).mT[task, slot][..., None]  # [G, C, D], [G, C, 1]
     prior = usual(varied.sum(1)[task], x.shape[-1], trend)

@@ -184,12 +184,15 @@ def test_nothing_varies():
     assert not sd.any()
 
 
-def test_without_a_trend_it_returns_to_the_mean():
+def test_without_a_trend_it_returns_to_nothing():
     x = rows(40, 2)
     far = torch.full((2, 1, 2), 3e5, dtype=DOUBLE)
-    plain, line = (gaussian_process(x, law(x)[..., :1], trend=trend).predict(far)[0] for trend in (False, True))
-    assert (line - 1.5e5).abs().max() < 1e3
-    assert plain.abs().max() < 1e3
+    y = torch.cat((law(x)[..., :1] + 1, torch.full_like(x[..., :1], 2)), -1)
+    plain, line = (gaussian_process(x, y, trend=trend).predict(far)[0] for trend in (False, True))
+    assert (line[..., 0] - 1.5e5).abs().max() < 1e3
+    assert plain[..., 0].abs().max() < 1e-3
+    assert (plain[..., 1] == 2).all()  # what never varied stays
+    assert (gaussian_process(x, y, trend=False).predict(x)[0] - y).square().mean() < 1e-3
 
 
 def test_an_input_that_does_not_matter_gets_a_long_scale():

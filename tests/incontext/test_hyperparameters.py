@@ -1,5 +1,6 @@
 """Hyperparameters: the gradient they are found by, the likeliest, and draws of the plausible."""
 
+import pytest
 import torch
 
 from synthenv.incontext.hyperparameters import Prior, density, likeliest, likelihood, plausible, usual
@@ -16,15 +17,16 @@ def law(x):
     return torch.sin(2 * x[..., :1]) + x[..., 1:2].square()
 
 
-def test_gradient_is_that_of_the_likelihood():
+@pytest.mark.parametrize("trend", [True, False])
+def test_gradient_is_that_of_the_likelihood(trend):
     x, y = rows(20, 3), law(rows(20, 3))
-    at = torch.cat(usual(torch.tensor([3, 3]), 3).mean, 1).requires_grad_()
+    at = usual(torch.tensor([3, 3]), 3, trend).mean.flat().requires_grad_()
 
     def by_the_book(at):
-        kernel = Kernel(*at.split([3, 1, 1, 1], 1))
+        kernel = Kernel(*at.split([3, 1, 1, 1], 1), float(trend))
         apart = ((x[:, :, None] - x[:, None]) / kernel.lengths.exp()[:, None, None]).square().sum(-1)
-        smooth, linear, noise = (part.exp()[..., None] for part in kernel[1:])
-        total = 1 + linear * (x @ x.mT) + smooth * (-0.5 * apart).exp()
+        smooth, linear, noise = (part.exp()[..., None] for part in kernel[1:4])
+        total = trend + linear * (x @ x.mT) + smooth * (-0.5 * apart).exp()
         assert torch.allclose(total, kernel.beside(x)(x))
         total = (
             total
@@ -35,7 +37,7 @@ def test_gradient_is_that_of_the_likelihood():
         return -0.5 * (y * torch.cholesky_solve(y, root)).sum() - root.diagonal(dim1=1, dim2=2).log().sum()
 
     (expected,) = torch.autograd.grad(by_the_book(at), at)
-    level, found = likelihood(Kernel(*at.detach().split([3, 1, 1, 1], 1)), x, y)
+    level, found = likelihood(Kernel(*at.detach().split([3, 1, 1, 1], 1), float(trend)), x, y)
     assert torch.allclose(level.sum(), by_the_book(at), rtol=1e-9)
     assert torch.allclose(found, expected, rtol=1e-6, atol=1e-6)
 
@@ -53,10 +55,10 @@ def test_draws_are_from_the_posterior():
     x = rows(12, 2, tasks=1)
     y = law(x) + 0.3 * rows(12, 1, seed=3, tasks=1)
     prior = usual(torch.tensor([2]), 2)
-    prior = Prior(prior.mean, Kernel(*(torch.full_like(leaf, 0.7) for leaf in prior.spread)))  # far from all bounds
+    prior = Prior(prior.mean, Kernel(*(torch.full_like(leaf, 0.7) for leaf in prior.spread[:4])))  # far from all bounds
     mode = likeliest(x, y, prior, prior.mean, 80)
     drawn, of = plausible(x, y, prior, mode, 3_000, torch.Generator().manual_seed(0))
-    at = torch.cat(drawn, 1)
+    at = drawn.flat()
     slope = density(at, x[of], y[of], prior.pick(of))[1]
     found = ((at - at.mean(0)) * slope).mean(0)
     assert torch.allclose(found, -torch.ones_like(found), atol=0.12)
