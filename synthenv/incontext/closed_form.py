@@ -48,7 +48,7 @@ class Scaling(NamedTuple):
         return (x - self.centre) / self.spread
 
     def near(self, x: Tensor) -> Tensor:
-        """The same, but at most 1 from the centre in a constant column: whether it is as it was is all that it says."""
+        """The same of x [B, N, D], but what never varied is at most 1 from what it was: all it says is that it is not."""
         scaled = self(x)
         return torch.where(self.varies, scaled, scaled.clamp(-1, 1))
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from synthenv.incontext.cholesky import inverse_root, root
 from synthenv.incontext.closed_form import Scaling, scaling
-from synthenv.incontext.hyperparameters import Search, likeliest, plausible, usual
+from synthenv.incontext.hyperparameters import Prior, Search, likeliest, plausible, usual
 from synthenv.incontext.kernel import JITTER, Beside, Kernel
 from synthenv.incontext.leaving_out import left_out, left_out_of
 
@@ -166,26 +166,38 @@ def gaussian_process(
         kernel, of = plausible(rows, targets, prior, kernel, draws, torch.Generator().manual_seed(0))
         rows, targets = rows[of], targets[of]
     parts: tuple[Part, ...] = (fit(of, rows, targets, kernel, most, noisier=partly),)
-    error = parts[0].error()[:, 0]
-    again = (error > PAYS[0]) & (error < PAYS[1])
-    if search.refined and partly and again.any():
-        some, prior = spread_over(x.shape[1], most), prior.pick(again)
-        rows, targets = rows[again], targets[again]
-        kernel = likeliest(rows[:, some], targets[:, some], prior, kernel.pick(again), steps)
-        second = fit(again.nonzero()[:, 0], rows, targets, kernel, 2 * most, noisier=x.shape[1] > len(some))
-        parts = (parts[0].pick(~again), second)
-        lost = (second.kernel.noise > kernel.noise)[:, 0]
-        if 2 * most < x.shape[1] <= WHOLE and lost.any():
-            projected = second.pick(lost)
-            entire, strain = whole(projected, rows[lost], targets[lost], kernel.pick(lost))
-            better = (strain < STRAIN) & (entire.error() < projected.error()).all(1)
-            lost[lost.clone()] = better
-            parts = (parts[0], second.pick(~lost), entire.pick(better))
-        parts = tuple(part for part in parts if len(part.of))
+    if search.refined and partly:
+        parts = looked_closer(parts[0], rows, targets, prior, kernel, most, steps)
     fitted = GaussianProcess(inputs, task, slot, parts, offset, targets, targets, draws)
     missed = in_order(parts, [(part.residual, part.apart) for part in parts])
     alone, apart = (fitted.full(fitted.by_draw(error).mean(1)) for error in missed)
     return fitted._replace(residual=alone, apart=apart)
+
+
+def looked_closer(
+    first: Part, rows: Tensor, targets: Tensor, prior: Prior, kernel: Kernel, most: int, steps: int
+) -> tuple[Part, ...]:
+    """Those for whom it pays with hyperparameters found on `most` rows, and projected on twice as many or not at all.
+
+    first: what was fitted to rows [G, C, D], targets [G, C, 1] with this kernel. The others stay as they are.
+    """
+    error = first.error()[:, 0]
+    again = (error > PAYS[0]) & (error < PAYS[1])
+    if not again.any():
+        return (first,)
+    count, some = rows.shape[1], spread_over(rows.shape[1], most)
+    rows, targets, prior = rows[again], targets[again], prior.pick(again)
+    kernel = likeliest(rows[:, some], targets[:, some], prior, kernel.pick(again), steps)
+    second = fit(again.nonzero()[:, 0], rows, targets, kernel, 2 * most, noisier=count > len(some))
+    parts = [first.pick(~again), second]
+    lost = (second.kernel.noise > kernel.noise)[:, 0]
+    if 2 * most < count <= WHOLE and lost.any():
+        projected = second.pick(lost)
+        entire, strain = whole(projected, rows[lost], targets[lost], kernel.pick(lost))
+        better = (strain < STRAIN) & (entire.error() < projected.error()).all(1)
+        lost[lost.clone()] = better
+        parts[1:] = second.pick(~lost), entire.pick(better)
+    return tuple(part for part in parts if len(part.of))
 
 
 def in_order(parts: Sequence[Part], found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
