@@ -48,7 +48,7 @@ class Scaling(NamedTuple):
         return (x - self.centre) / self.spread
 
     def near(self, x: Tensor) -> Tensor:
-        """The same of x [B, N, D], but what never varied is at most 1 from what it was: all it says is that it is not."""
+        """The same of x [B, N, D], but what never varied is at most 1 from what it was: it only says that it is not."""
         scaled = self(x)
         return torch.where(self.varies, scaled, scaled.clamp(-1, 1))
 
