@@ -101,7 +101,7 @@ class Solution(NamedTuple):
         like of a query knows. A straight line does not know; where it is surer than the process with a trend, of which
         it is a special case, as large a part of its trust goes to the two.
         """
-        process, plain = self.regressors[2:4]
+        process, plain = self.regressors[PROCESS - 1 : PROCESS + 1]  # persistence is none of them
         if process is plain:
             return trust
         shares = list(trust.unbind(-1))

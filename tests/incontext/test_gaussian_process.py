@@ -73,10 +73,6 @@ def test_a_second_look_is_taken_where_it_pays():
         assert torch.allclose(once.predict(new)[0][..., output], twice.predict(new)[0][..., output])
 
 
-def wavy(x):
-    return torch.sin(4 * x[..., :1]) * x[..., 1:]
-
-
 def test_all_rows_count_where_the_projection_loses_what_they_say(monkeypatch):
     x, new = rows(300, 2), 0.7 * rows(80, 2, seed=1)
     y, truth = (torch.sin(3 * at[..., :1]) * at[..., 1:] for at in (x, new))
