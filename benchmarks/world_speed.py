@@ -101,7 +101,7 @@ def measured(model: str, case: Case, steps: int, rounds: int) -> dict[str, Any]:
         calls = max(1, 2_000 // case.envs)
         seconds, count = middle(call, calls, rounds), case.envs
     elif case.what == "prior":
-        seconds, count = middle(lambda: sample(random, case.envs, case.rows), 1, rounds), case.envs * case.rows
+        seconds, count = middle(drawn(random, case), 1, rounds), case.envs * case.rows
     else:
         wall = time.perf_counter()
         seconds, count = clocked(lambda: learn(simulator, steps)), steps
@@ -115,6 +115,16 @@ def measured(model: str, case: Case, steps: int, rounds: int) -> dict[str, Any]:
 def middle(call: Callable[[], object], calls: int, rounds: int) -> float:
     """CPU seconds a call, the median of rounds."""
     return statistics.median(clocked(call, calls) for _ in range(rounds))
+
+
+def drawn(random: torch.Generator, case: Case) -> Callable[[], object]:
+    """A batch of the prior; as in training, the one before is there until the next is made."""
+    held: list[object] = [None]
+
+    def call() -> None:
+        held[0] = sample(random, case.envs, case.rows)
+
+    return call
 
 
 def alone(simulator: Simulator) -> Callable[[], object]:

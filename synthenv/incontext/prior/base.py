@@ -114,6 +114,14 @@ def steering(dice: Dice, push: Tensor) -> Tensor:
     return push * dice.uniform(-1.5, 0.5, len(push), 1, push.shape[2])
 
 
+def scattered(dice: Dice, centre: Tensor, spread: Tensor, n: int) -> Tensor:
+    """States [B, S, n] uniform within spread [B, S, 1] about a centre [B, S, 1]; what has no spread costs nothing."""
+    state = centre.repeat(1, 1, n)
+    some = spread.flatten().nonzero()[:, 0]
+    state.flatten(0, 1).index_add_(0, some, dice.uniform(-1, 1, len(some), n).mul_(spread.flatten()[some][:, None]))
+    return state
+
+
 def upright(params: Tree) -> Tree:
     """Parameters drawn to multiply from the right, leaves [B, I, K] or [B, 1, K], turned to do so from the left."""
     return {name: leaf.mT.contiguous() for name, leaf in params.items()}

@@ -7,6 +7,7 @@ all or nothing. What an episode lived after it reached the place is then cut.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,8 +16,15 @@ from torch import Tensor
 from synthenv.incontext.prior.dice import Dice
 from synthenv.incontext.prior.settings import weights
 
-KINDS = ("none", "halfspace", "box", "ball", "goal")
-"""No ending; beyond a plane; outside an interval or box; outside a ball; inside a ball."""
+MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
+    "halfspace": lambda away: away.sum(1),
+    "box": lambda away: away.abs().amax(1),
+    "ball": lambda away: away.square().sum(1).sqrt_(),
+    "goal": lambda away: away.square().sum(1).sqrt_().neg_(),
+}
+"""What grows [B, R] towards a place, by how far away from its centre [B, 4, R]: ends are beyond a plane; outside an
+interval or box; outside a ball; inside a ball."""
+KINDS = ("none", *MEASURES)
 APART = 1e6
 """Added from one episode to the next, so that one running maximum over a lane serves all; float64 keeps the digits."""
 
@@ -57,14 +65,13 @@ def find(
     around = torch.where(dice.chance(0.6, tasks, 1), origin.clamp(-2, 2), torch.zeros_like(origin))
     centre = torch.where((kind == KINDS.index("goal"))[:, None], visited, around)[..., None]
     weight = torch.where((kind == 1)[:, None], about * dice.signs(tasks, size), about)[..., None]
-    away = (places - centre) * weight
-    round_about = away.square().sum(1).sqrt()
-    measures = torch.stack((round_about, away.sum(1), away.abs().amax(1), round_about, -round_about))
-    measure = measures[kind, torch.arange(tasks, device=dice.device)]  # [B, R]
-    reached = torch.zeros_like(measure, dtype=torch.bool)
+    reached = torch.zeros((tasks, rows), dtype=torch.bool, device=dice.device)
     kept = torch.ones_like(reached)
-    if len(index := (kind > 0).nonzero()[:, 0]):
-        reached[index], kept[index] = _cut(measure[index], start[index], dice.uniform(0, 1, len(index)), needed)
+    for name, measure in MEASURES.items():
+        index = (kind == KINDS.index(name)).nonzero()[:, 0]
+        if len(index):
+            away = places[index].sub_(centre[index]).mul_(weight[index])
+            reached[index], kept[index] = _cut(measure(away), start[index], dice.uniform(0, 1, len(index)), needed)
     return Endings(kind, centre, weight, reached, kept)
 
 

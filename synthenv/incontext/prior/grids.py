@@ -79,7 +79,7 @@ class Grids:
     def step(self, params: Tree, state: Tensor, action: Tensor, dice: Dice) -> Tensor:
         """Look the move up; on ice it may be another: [B, S, N] -> [B, S, N]."""
         luck = dice.uniform(0, 1, len(state), state.shape[2])
-        move = torch.where(luck < params["slips"], (luck * params["other"]).long(), action.argmax(1))
+        move = torch.where(luck < params["slips"], (luck * params["other"]).long(), action.max(1).indices)
         table = params["table"]  # [B, C * A, S]
         first = torch.arange(len(table), device=table.device)[:, None] * table.shape[1]
         at = (state[:, 0].long() * ACTIONS).add_(move).add_(first)

@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from synthenv.incontext.prior.base import STATE, Drawn, draw_actions, draw_effects, only, steering, upright
+from synthenv.incontext.prior.base import STATE, Drawn, draw_actions, draw_effects, only, scattered, steering, upright
 from synthenv.incontext.prior.dice import Dice
 from synthenv.incontext.prior.settings import PriorSettings
 from synthenv.incontext.rows import ACTIONS
@@ -33,6 +33,8 @@ WAVES = 8
 """Periodic functions of the coordinates."""
 PLAIN, WRAPPED, CIRCLE = range(3)
 """How a coordinate is shown: as it is, within +-pi, or as cosine and sine."""
+FEATURES = 4 * Q + 2 * CONSTANTS
+"""What can be seen of a state: coordinates, cosines, sines, velocities, constants, the tip of a chain less those."""
 METHODS = ((1, False), (2, False), (4, False), (1, True))
 """Steps within a step and whether each is a Runge-Kutta step, in the order of `PriorSettings.substeps`."""
 
@@ -86,8 +88,7 @@ class Mechanics:
 
     def begin(self, params: Tree, dice: Dice, n: int) -> Tensor:
         """Uniform about a centre, [B, S, n]."""
-        centre, spread = params["centre"], params["spread"]
-        return torch.addcmul(centre, spread, dice.uniform(-1, 1, len(centre), STATE, n))
+        return scattered(dice, params["centre"], params["spread"], n)
 
     def step(self, params: Tree, state: Tensor, action: Tensor, dice: Dice) -> Tensor:
         """Semi-implicit or explicit Euler steps, or Runge-Kutta's: [B, S, N] -> [B, S, N]."""
@@ -103,10 +104,15 @@ class Mechanics:
     def features(self, params: Tree, state: Tensor) -> Tensor:
         """q (within +-pi unless it is shown plain), cos q, sin q, v, c, and the tip of a chain less c: [B, 20, R]."""
         q, c = state[:, :Q], state[:, 2 * Q : 2 * Q + CONSTANTS]
-        turned = torch.cat((q.cos(), q.sin()), 1)
+        seen = state.new_empty((len(state), FEATURES, state.shape[2]))
+        turned = seen[:, Q : 3 * Q]
+        torch.cos(q, out=turned[:, :Q])
+        torch.sin(q, out=turned[:, Q:])
         turns = (q / (2 * math.pi)).round_().mul_(params["round"])
-        tip = torch.baddbmm(c, params["tip"], turned, beta=-1)
-        return torch.cat((torch.sub(q, turns, alpha=2 * math.pi), turned, state[:, Q : 2 * Q + CONSTANTS], tip), 1)
+        torch.sub(q, turns, alpha=2 * math.pi, out=seen[:, :Q])
+        seen[:, 3 * Q : -CONSTANTS] = state[:, Q : 2 * Q + CONSTANTS]
+        seen[:, -CONSTANTS:] = torch.baddbmm(c, params["tip"], turned, beta=-1)
+        return seen
 
     def acceleration(self, params: Tree, q: Tensor, v: Tensor, c: Tensor, action: Tensor) -> Tensor:
         """[B, 4, N] of coordinates q and velocities v [B, 4, N] under action [B, A, N]."""

@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from synthenv.incontext.prior.base import STATE, Drawn, draw_actions, draw_effects, only, steering, upright
+from synthenv.incontext.prior.base import STATE, Drawn, draw_actions, draw_effects, only, scattered, steering, upright
 from synthenv.incontext.prior.dice import Dice
 from synthenv.incontext.prior.settings import PriorSettings
 from synthenv.incontext.rows import ACTIONS
@@ -74,9 +74,7 @@ class Networks:
 
     def begin(self, params: Tree, dice: Dice, n: int) -> Tensor:
         """Uniform about a centre, [B, S, n]."""
-        centre, spread = params["centre"], params["spread"]
-        state = torch.addcmul(centre, spread, dice.uniform(-1, 1, len(centre), STATE, n))
-        return state.clamp(-params["bound"], params["bound"])
+        return scattered(dice, params["centre"], params["spread"], n).clamp_(-params["bound"], params["bound"])
 
     def step(self, params: Tree, state: Tensor, action: Tensor, dice: Dice) -> Tensor:
         """[B, 12, N] after action [B, 6, N]."""

@@ -81,7 +81,7 @@ def sample_labelled(generator: torch.Generator, tasks: int, rows: int, settings:
         every = Rows(
             seen.observation, action.mT, paid.value, seen.following, terminated, lived.start.flatten(1, 2)
         )  # fmt: skip
-        chosen = _good(dice, every, lived, tasks, settings)
+        chosen = _good(dice, every, seen.largest, tasks, settings)
         index = _surviving(found.kept[chosen].unflatten(1, (steps, lanes)), rows)  # [B, rows]
         flat = (index + (chosen * (steps * lanes))[:, None]).flatten()
         kept = Rows(*(leaf.flatten(0, 1).index_select(0, flat).unflatten(0, (tasks, rows)) for leaf in every))
@@ -139,7 +139,7 @@ class Seen(NamedTuple):
     """What can be seen of what was lived.
 
     observation, following: [B, R, O]. observed: [B, O] bool, slots in use. before, after: [B, 4, R] coordinates for
-    rewards and endings, standardised; valid: [B, 4] bool; origin: [B, 4] their natural zero.
+    rewards and endings, standardised; valid: [B, 4] bool; origin: [B, 4] their natural zero. largest: [B], of a state.
     """
 
     observation: Tensor
@@ -149,11 +149,12 @@ class Seen(NamedTuple):
     after: Tensor
     valid: Tensor
     origin: Tensor
+    largest: Tensor
 
 
 def _look(dice: Dice, groups: list[Group], lived: Lived, own: Tensor, settings: PriorSettings) -> Seen:
     """Choose features for slots and for places, in random order, and put observations into units of their own."""
-    tasks = len(own)
+    tasks, lanes = len(own), lived.start.shape[2]
     natural = own | dice.chance(settings.natural, tasks)
     unit = dice.log_uniform(*settings.scales, tasks, OBSERVATIONS).masked_fill_(natural[:, None], 1.0)
     offset = unit * 2 * dice.normal(tasks, OBSERVATIONS) * (dice.chance(0.3, tasks, OBSERVATIONS) & ~natural[:, None])
@@ -163,24 +164,28 @@ def _look(dice: Dice, groups: list[Group], lived: Lived, own: Tensor, settings: 
     parts = []
     for group in groups:
         params, drawn, at = group.drawn.params, group.drawn, group.place
-        views = [group.family.features(params, s[at].flatten(2)) for s in (lived.state, lived.following)]
+        states = [s[:, at].permute(1, 2, 0, 3).flatten(2) for s in (lived.state, lived.following)]
+        views = [group.family.features(params, state) for state in states]
+        largest = torch.maximum(states[1].amax((1, 2)), -states[1].amin((1, 2)))
         column, valid = _order(dice, torch.cat((drawn.shown, crowd[at]), -1), OBSERVATIONS)
         picked = torch.nn.functional.one_hot(column, drawn.shown.shape[1] + nuisance.DISTRACTORS).float()
         picked = (picked * (valid * unit[at])[..., None]).mT  # [B, F + 3, O]
-        shift = (offset[at] * valid)[:, None]
+        shift = (offset[at] * valid).repeat(1, lanes)[:, None]  # long enough for a quick copy
         for view, whole in zip(views, (observation, following), strict=True):
-            torch.baddbmm(shift, view.mT, picked[:, : -nuisance.DISTRACTORS], out=whole[at])
+            whole[at].view(len(shift), -1, shift.shape[2]).copy_(shift)
+            whole[at].baddbmm_(view.mT, picked[:, : -nuisance.DISTRACTORS])
         some, there = _race(dice, drawn.place)
         rule = torch.nn.functional.one_hot(some, drawn.place.shape[1]).float()  # [B, 4, F]
-        parts.append((valid, *(torch.bmm(rule, view) for view in views), there, picked[:, -nuisance.DISTRACTORS :]))
-    observed, before, after, valid, extra = (torch.cat(leaves) for leaves in zip(*parts, strict=True))
+        places, extra = [torch.bmm(rule, view) for view in views], picked[:, -nuisance.DISTRACTORS :]
+        parts.append((valid, *places, there, extra, largest))
+    observed, before, after, valid, extra, largest = (torch.cat(leaves) for leaves in zip(*parts, strict=True))
     _distract(dice, lived, crowd.any(-1), extra, observation, following)
     _blur(dice, lived, settings, observation, following)
     centre = after.mean(-1, keepdim=True)  # [B, 4, 1]
-    before, after = before - centre, after - centre
-    spread = after.square().mean(-1, keepdim=True).sqrt()
+    spread = after.sub_(centre).square().mean(-1, keepdim=True).sqrt()
     unit = valid[..., None] / torch.where(spread > 1e-6, spread, torch.ones_like(spread))
-    return Seen(observation, following, observed, before.mul_(unit), after.mul_(unit), valid, (-centre * unit)[..., 0])
+    before, after = before.sub_(centre).mul_(unit), after.mul_(unit)
+    return Seen(observation, following, observed, before, after, valid, (-centre * unit)[..., 0], largest)
 
 
 def _order(dice: Dice, used: Tensor, slots: int) -> tuple[Tensor, Tensor]:
@@ -203,7 +208,7 @@ def _distract(dice: Dice, lived: Lived, chosen: Tensor, picked: Tensor, observat
     """Add distractors, in place, to the tasks chosen [B]; picked [B, 3, O] puts them into their slots and units."""
     index = chosen.nonzero()[:, 0]
     if len(index):
-        _, _, steps, lanes = lived.state.shape
+        _, steps, lanes = lived.start.shape
         for seen, path in zip((observation, following), nuisance.distract(dice, len(index), lanes, steps), strict=True):
             seen.index_add_(0, index, torch.bmm(path.mT, picked[index]))
 
@@ -220,17 +225,13 @@ def _blur(dice: Dice, lived: Lived, settings: PriorSettings, observation: Tensor
             seen.index_copy_(0, index, changed.flatten(1, 2))
 
 
-def _good(dice: Dice, every: Rows, lived: Lived, tasks: int, settings: PriorSettings) -> Tensor:
+def _good(dice: Dice, every: Rows, largest: Tensor, tasks: int, settings: PriorSettings) -> Tensor:
     """The tasks [B] that are kept."""
     count = every.reward.shape[1]
     some = dice.whole(0, count - 1, 2 * screen.ROWS)
-    observation, action, following = (
-        leaf.index_select(1, some) for leaf in (every.observation, every.action, every.following)
-    )
+    observation, action, following = (leaf[:, some] for leaf in (every.observation, every.action, every.following))
     verdict = screen.judge(torch.cat((observation, action), -1), following - observation)
-    whole = lived.following.flatten(1)
-    largest = torch.maximum(whole.amax(1), -whole.amin(1))  # a tenth of the time that the norm takes
-    sound = (largest < LIMIT) & every.reward.isfinite().all(-1)
+    sound = (largest < LIMIT) & every.reward.sum(-1).isfinite()
     return screen.choose(
         dice, verdict, tasks, sound, settings.easy, settings.easy_kept, settings.unpredictable
     )  # fmt: skip

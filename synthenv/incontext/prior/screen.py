@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from synthenv.incontext.prior.dice import Dice
 
@@ -35,16 +36,17 @@ def judge(x: Tensor, change: Tensor) -> Verdict:
     varies = size[:, 0] > 1e-7  # [B, Y]
     change = change / size.clamp(min=1e-7)
     half = x.shape[1] // 2
-    inner = torch.bmm(x, x[:, :half].mT)  # [B, 2 M, M]
-    square = x.square().sum(-1)
     live = (x.abs().amax(1) > 0).sum(-1).clamp(min=1)[:, None, None]
-    apart = (square[:, :, None] + square[:, None, :half] - 2 * inner) / (2 * live)
-    line = 1 + inner
-    smooth = line / live + (-apart.clamp(max=20)).exp()  # smaller ones would be denormal, and slow
-    line_left, smooth_left = (
-        _left(kernel, change, penalty, varies) for kernel, penalty in zip((line, smooth), RIDGE, strict=True)
-    )
-    return Verdict(line_left, smooth_left, varies.any(-1))
+    inner = torch.bmm(x, x[:, :half].mT)  # [B, 2 M, M]
+    square = x.square().sum(-1) / 2
+    near = (inner - square[:, :, None]).sub_(square[:, None, :half]).div_(live)  # half the squared distance, negative
+    smooth = near.clamp_(min=-20).exp_().addcdiv_(inner.add_(1), live)  # smaller ones would be denormal, and slow
+    largest = 2 * square[:, :half].amax(1)[:, None, None] + 1  # of the line as a kernel, 1 + inner
+    line, seen = functional.pad(x, (0, 1), value=1.0), change[:, :half]
+    fitted, rest = line[:, :half], (change[:, half:], varies)
+    by_line = torch.bmm(fitted.mT, fitted), torch.bmm(fitted.mT, seen), RIDGE[0] * largest
+    by_kernel = smooth[:, :half], seen, RIDGE[1] * (largest / live + 1)
+    return Verdict(_left(*by_line, line[:, half:], *rest), _left(*by_kernel, smooth[:, half:], *rest), varies.any(-1))
 
 
 def choose(
@@ -71,13 +73,13 @@ def _standardised(x: Tensor) -> Tensor:
     return torch.where(spread > 1e-6 * (centre.abs() + 1e-6), (x - centre) / spread, torch.zeros_like(x))
 
 
-def _left(kernel: Tensor, y: Tensor, penalty: float, varies: Tensor) -> Tensor:
-    """Mean over outputs of the squared error on the second half, as a share of its square: [B]."""
-    half = kernel.shape[2]
-    within = kernel[:, :half] + penalty * torch.eye(half, device=kernel.device) * kernel[:, :half].amax((1, 2), True)
-    factor, _ = torch.linalg.cholesky_ex(within)
-    guess = torch.bmm(kernel[:, half:], torch.cholesky_solve(y[:, :half], factor))
-    rest = y[:, half:]
+def _left(gram: Tensor, told: Tensor, penalty: Tensor, queries: Tensor, rest: Tensor, varies: Tensor) -> Tensor:
+    """Mean over outputs of the squared error of a ridge regression on the rest, as a share of its square: [B].
+
+    gram [B, K, K], told [B, K, Y] and penalty [B, 1, 1] are its equations, queries [B, M, K] the rest's inputs.
+    """
+    factor, _ = torch.linalg.cholesky_ex(gram + penalty * torch.eye(gram.shape[1], device=gram.device))
+    guess = torch.bmm(queries, torch.cholesky_solve(told, factor))
     share = (rest - guess).square().mean(1) / rest.square().mean(1).clamp(min=1e-12)
     share = share.nan_to_num(1.0, 1.0, 1.0).clamp(max=1.0)
     return (share * varies).sum(-1) / varies.sum(-1).clamp(min=1)

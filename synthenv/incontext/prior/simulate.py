@@ -31,7 +31,7 @@ class Group(NamedTuple):
 class Lived(NamedTuple):
     """What happened.
 
-    state, following: [B, S, T, N]. action: [B, A, T, N]. ended, start: [B, T, N] bool.
+    state, following: [T, B, S, N]. action: [B, A, T, N]. ended, start: [B, T, N] bool.
     """
 
     state: Tensor
@@ -49,23 +49,22 @@ def simulate(groups: list[Group], behaviour: Behaviour, disturbance: Disturbance
     ended = torch.zeros((tasks, steps, lanes), dtype=torch.bool, device=dice.device)
     count = torch.arange(steps, device=dice.device)[:, None]
     start = (count % limit[:, None, None] == 0).repeat(1, 1, lanes)
-    now = fresh[0]
-    states, followings = [], []
+    state, following = (torch.empty((steps, *fresh[0].shape), device=dice.device) for _ in range(2))
+    state[0] = fresh[0]
     for step in range(steps):
+        now, after = state[step], following[step]
         behaviour.look(step, now)
         effect = disturbance.delay(action, step, start[:, step])
-        after = torch.cat([family.step(drawn.params, now[at], effect[at], dice) for family, drawn, at in groups])
+        torch.cat([family.step(drawn.params, now[at], effect[at], dice) for family, drawn, at in groups], out=after)
         disturbance.push(step, after)
         after.clamp_(-LIMIT, LIMIT)
         for family, drawn, at in groups:
             if (over := family.ended(drawn.params, after[at])) is not None:
                 ended[at, step] = over
-        states.append(now)
-        followings.append(after)
         if step + 1 < steps:
-            again = start[:, step + 1].logical_or_(ended[:, step])
-            now = torch.where(again[:, None], fresh[(step + 1) % len(fresh)], after)
-    return Lived(torch.stack(states, 2), action, torch.stack(followings, 2), ended, start)
+            again = start[:, step + 1].logical_or_(ended[:, step]).float()[:, None]
+            torch.lerp(after, fresh[(step + 1) % len(fresh)], again, out=state[step + 1])  # exact at 0 and 1
+    return Lived(state, action, following, ended, start)
 
 
 def _starts(groups: list[Group], pool: int, lanes: int, dice: Dice) -> Tensor:

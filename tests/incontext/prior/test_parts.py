@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from synthenv.incontext.prior import PriorSettings, behaviour, endings, nuisance, rewards, screen
-from synthenv.incontext.prior.base import STATE, Actions
+from synthenv.incontext.prior.base import STATE, Actions, scattered
 from synthenv.incontext.prior.dice import Dice
 from synthenv.incontext.rows import ACTIONS
 
@@ -64,6 +64,14 @@ def test_feedback_depends_on_the_state_and_random_actions_do_not():
 
     assert differs(behaved("feedback", False)) > 5 * differs(behaved("uniform", False))
     assert differs(behaved("greedy", True)) > 5 * differs(behaved("uniform", True))
+
+
+def test_states_are_scattered_where_they_have_a_spread():
+    centre, spread = torch.tensor([[[1.0], [2.0]], [[-1.0], [0.0]]]), torch.tensor([[[0.5], [0.0]], [[0.0], [3.0]]])
+    state = scattered(dice(), centre, spread, 1000)
+    away = (state - centre).abs()
+    assert (away <= spread).all()
+    torch.testing.assert_close(away.mean(-1, keepdim=True), spread / 2, rtol=0.1, atol=0)
 
 
 @pytest.fixture
@@ -178,6 +186,20 @@ def test_the_screen_tells_lines_from_curves_from_noise():
     assert verdict.smooth[2] > 0.9
     still = screen.judge(x, torch.zeros((3, 2 * screen.ROWS, 1)))
     assert not still.moves.any()
+
+
+def test_the_screen_s_line_is_ridge_regression():
+    generator = dice().generator
+    x = torch.randn((1, 2 * screen.ROWS, 3), generator=generator)
+    y = x[..., :1] - x[..., 1:2] ** 2
+    z = torch.nn.functional.pad((x - x.mean(1)) / x.std(1, correction=0), (0, 1), value=1.0)[0].double()
+    fit, rest = z[: screen.ROWS], z[screen.ROWS :]
+    penalty = screen.RIDGE[0] * fit.square().sum(1).max() * torch.eye(4)
+    wanted, told = y[0, screen.ROWS :].double(), y[0, : screen.ROWS].double()
+    error = wanted - rest @ torch.linalg.solve(fit.T @ fit + penalty, fit.T @ told)
+    torch.testing.assert_close(
+        screen.judge(x, y).line.double(), (error.square().mean() / wanted.square().mean())[None], rtol=1e-3, atol=0
+    )
 
 
 def test_the_screen_takes_what_is_worth_learning_first():
