@@ -280,6 +280,9 @@ class EnvRecipe:
     """Size of the Gaussian that initial states are drawn from."""
     activation: Literal["tanh", "relu", "silu"] = "tanh"
     """Of every network's hidden layer."""
+    margin: float = 0.0
+    """Share of the half of a Box that best actions keep off its edges, where losses grow faster: for learners whose
+    actions are clipped."""
     horizon: int = 1
     """Steps of an episode at most: before truncation in the MDP form, 1 in the bandit form."""
     paired: bool = False

@@ -67,7 +67,7 @@ class NumpyVertex:
 
     def __init__(self, payoff: Vertex) -> None:
         self.middle, self.half = payoff.middle.numpy(), payoff.half.numpy()
-        self.size, self.steep, self.near = payoff.size, payoff.STEEP, payoff.NEAR
+        self.size, self.steep, self.near, self.inner = payoff.size, payoff.STEEP, payoff.NEAR, payoff.inner
 
     def loss(self, outputs: Floats, action: Floats) -> Floats:
         """Of actions [N, A], [N, 2A] -> [N]."""
@@ -91,12 +91,14 @@ class NumpyVertex:
         return unit
 
     def _loss(self, outputs: Floats, unit: Floats) -> Floats:
-        away = unit - (outputs[:, : self.size] * self.steep).clip(-1, 1)
+        away = unit - (outputs[:, : self.size] * self.steep).clip(-self.inner, self.inner)
         away /= self.near
         away *= away
         away += 1
         fall = np.sqrt(away, out=away)
         fall -= 1
+        if self.inner < 1:
+            fall += (np.abs(unit) - self.inner).clip(0) / self.near
         fall *= np.exp(outputs[:, self.size : 2 * self.size])
         loss: Floats = (2 * self.near**2) * fall.sum(1)
         return loss

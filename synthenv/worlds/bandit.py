@@ -51,19 +51,20 @@ class SyntheticBandit:
         latent: int = 4,
         activation: str = "tanh",
         layers: tuple[int, ...] = (),
+        margin: float = 0.0,
     ) -> None:
         """`action` is the target task's action space; reach and centre [O] span the box that observations live in.
 
         layers: widths of the reward network's hidden layers, if not one of `hidden`; in the MDP form also of the
-        network that foresees what follows.
+        network that foresees what follows. margin: share of a Box that best actions keep off its edges.
         """
-        self.payoff = payoff_of(action)
+        self.payoff = payoff_of(action, margin)
         self.reach, self.centre = reach.float(), centre.float()
         low, high = (self.centre + sign * self.reach for sign in (-1, 1))
         box = spaces.Box(low.cpu().numpy(), high.cpu().numpy())
         self.spaces = Spaces(box, own(action))
         self.hidden, self.latent, self.activation = hidden, latent, activation
-        self.layers = layers or (hidden,)
+        self.layers, self.margin = layers or (hidden,), margin
 
     @property
     def observation_size(self) -> int:

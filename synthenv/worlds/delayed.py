@@ -79,8 +79,9 @@ def delayed(world: SyntheticBandit, params: Params, delay: float, discount: floa
     if not (delay >= 0 and 0 < discount <= 1):
         raise ValueError(f"expected delay >= 0 and discount in (0, 1], got delay={delay} and discount={discount}")
     late = DelayedMDP(
-        world.spaces.action, world.reach, world.centre, world.hidden, world.latent, world.activation, world.layers
-    )
+        world.spaces.action, world.reach, world.centre, world.hidden, world.latent, world.activation, world.layers,
+        world.margin,
+    )  # fmt: skip
     potential = fitted(world, params, discount)
     potential |= {name: delay * potential[name] for name in ("w1", "b1")}
     level = params["cost.end"].new_full((1, 1), discount)

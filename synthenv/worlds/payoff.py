@@ -53,12 +53,19 @@ class Payoff(Protocol):
         """Change of u [P, N, O] and logit of the end: [P, N, O+1]."""
 
 
-def payoff_of(action: spaces.Space) -> Payoff:  # type: ignore[type-arg]
-    """The payoff for an action space; raises ValueError for one that is neither Discrete nor a bounded 1-D Box."""
+def payoff_of(action: spaces.Space, margin: float = 0.0) -> Payoff:  # type: ignore[type-arg]
+    """The payoff for an action space; margin is for a Box, see `Vertex`.
+
+    Raises ValueError for a space that is neither Discrete nor a bounded 1-D Box, and for a margin that there cannot be.
+    """
+    if not 0 <= margin < 1:
+        raise ValueError(f"expected a margin of 0 or more and below 1, a share of the box's half, got {margin}")
     if isinstance(action, spaces.Discrete):
+        if margin:
+            raise ValueError(f"a margin keeps actions off the edges of a Box, {action} has none; leave it at 0")
         return Choices(int(action.n))
     if isinstance(action, spaces.Box) and _takes(action):
-        return Vertex(torch.as_tensor(action.low).float(), torch.as_tensor(action.high).float())
+        return Vertex(torch.as_tensor(action.low).float(), torch.as_tensor(action.high).float(), margin)
     raise ValueError(
         f"expected Discrete actions, or a bounded Box of one dimension, got {action}; rescale or flatten them with "
         "gymnasium.wrappers.RescaleAction or a wrapper of your own"
@@ -127,12 +134,16 @@ class Vertex:
     Agents that do not explore then still feel which way to go from afar, and critics need not fit large numbers.
     Outputs are m and c, [P, N, 2A], and mu = clip(STEEP m): a fresh network's outputs are small, and good policies
     often push as hard as they can. Actions outside the box count as clipped to it.
+
+    With a margin above 0, best actions keep to the inner 1 - margin of the box, beyond which losses grow twice as fast.
+    Policies that are clipped feel nothing outside the box: one that strays there while it learns the rough shape of a
+    task stays there, on the wrong side as well. The margin tells it before it is lost.
     """
 
     NEAR, STEEP = 0.1, 4.0
 
-    def __init__(self, low: Tensor, high: Tensor) -> None:
-        self.middle, self.half = (high + low) / 2, (high - low) / 2
+    def __init__(self, low: Tensor, high: Tensor, margin: float = 0.0) -> None:
+        self.middle, self.half, self.inner = (high + low) / 2, (high - low) / 2, 1 - margin
         self.size = len(low)
         self.outputs = 2 * self.size
 
@@ -147,7 +158,7 @@ class Vertex:
 
     def vertex(self, outputs: Tensor) -> Tensor:
         """Best unit actions mu of outputs [P, N, 2A]: [P, N, A]."""
-        return (self.STEEP * outputs[..., : self.size]).clamp(-1, 1)
+        return (self.STEEP * outputs[..., : self.size]).clamp(-self.inner, self.inner)
 
     def loss(self, outputs: Tensor, action: Tensor) -> Tensor:
         """Weighted squared distance of actions [P, N, A] from the vertex: [P, N]."""
@@ -156,6 +167,8 @@ class Vertex:
     def fall(self, unit: Tensor, outputs: Tensor) -> Tensor:
         """Loss of unit actions [..., A] for outputs [..., 2A]: [...]."""
         beyond = (1 + ((unit - self.vertex(outputs)) / self.NEAR).square()).sqrt() - 1
+        if self.inner < 1:
+            beyond = beyond + (unit.abs() - self.inner).clamp(min=0) / self.NEAR
         return (2 * self.NEAR**2 * outputs[..., self.size :].exp() * beyond).sum(-1)
 
     def mean_loss(self, outputs: Tensor, height: Tensor) -> Tensor:
