@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks import ranking_tables
+from benchmarks import harness, ranking_tables
 from benchmarks.world_tables import world_model_accuracy, world_model_speed, world_model_transfer
 from synthenv import shelf
 from synthenv.cards import in_words
@@ -108,6 +108,12 @@ def home(environment: str) -> tuple[str, str]:
     return str(card["target"]), str(card["form"])
 
 
+def apart(environment: str) -> str:
+    """What a table adds to agents of an environment that is not one of its task's two: its kind, else nothing."""
+    task, form = home(environment)
+    return "" if form == "itself" or environment in harness.forms(task) else f", {environment.split('-', 1)[0]}"
+
+
 def draw(results: Path, targets: Mapping[str, str] = MappingProxyType({})) -> None:
     """A plot of transfer.csv for each real task; `targets` tells it for environments that are not on the shelf."""
     tasks: dict[str, list[Trial]] = {}
@@ -134,7 +140,8 @@ def transfer(rows: Sequence[Row]) -> str:
     cells: dict[tuple[str, str], dict[str, dict[int, list[float]]]] = {}
     for row in rows:
         task, form = home(row["environment"])
-        budgets = cells.setdefault((task, row["algorithm"]), {}).setdefault(form, {})
+        agent = row["algorithm"] + apart(row["environment"])
+        budgets = cells.setdefault((task, agent), {}).setdefault(form, {})
         budgets.setdefault(int(row["steps"]), []).append(float(row["real_return"]))
     lines = []
     for (task, algorithm), forms in cells.items():
@@ -160,7 +167,8 @@ def random_hyperparameters(rows: Sequence[Row]) -> str:
     cells: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in rows:
         task, form = home(row["environment"])
-        returns = cells.setdefault((task, row["algorithm"]), {}).setdefault(form, [])
+        agent = row["algorithm"] + apart(row["environment"])
+        returns = cells.setdefault((task, agent), {}).setdefault(form, [])
         returns.append(float(row["real_return"]))
     lines = []
     for (task, algorithm), forms in cells.items():

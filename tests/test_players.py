@@ -31,7 +31,9 @@ def both(folder: Path, delay: float = 0.0) -> tuple[Player, TorchPlayer]:
 def test_numpy_equals_torch(
     tmp_path: Path, form: str, delay: float, activation: str, layers: tuple[int, ...], n: int, target: str
 ) -> None:
-    light, witness = both(random_artifact(tmp_path / "a", form, activation, target=target, layers=layers), delay)
+    margin = 0.3 if layers and target != "CartPole-v1" else 0.0
+    folder = random_artifact(tmp_path / "a", form, activation, target=target, layers=layers, margin=margin)
+    light, witness = both(folder, delay)
     assert light.native == "numpy"
     state = light.start(torch.Generator().manual_seed(3), n)
     expected = witness.start(torch.Generator().manual_seed(3), n)

@@ -43,15 +43,16 @@ def fall(distance):
     return 0.02 * ((1 + (distance / 0.1) ** 2) ** 0.5 - 1)
 
 
-def slow_loss(space, outputs, action) -> float:
+def slow_loss(space, outputs, action, margin=0.0) -> float:
     """One state, one action, in numpy; numbers of the network as they lie in outputs [K]."""
     outputs = np.asarray(outputs, np.float64)
     if isinstance(space, spaces.Discrete):
         return max(outputs) - outputs[int(action)]
     low, high, size = space.low.astype(float), space.high.astype(float), len(space.low)
     unit = 2 * (np.clip(action, low, high) - low) / (high - low) - 1
-    best = np.clip(4 * outputs[:size], -1, 1)
-    return float(np.exp(outputs[size:]) @ fall(unit - best))
+    best = np.clip(4 * outputs[:size], margin - 1, 1 - margin)
+    edge = 0.2 * np.maximum(abs(unit) - (1 - margin), 0)  # as steep as the loss is far from the best action
+    return float(np.exp(outputs[size:]) @ (fall(unit - best) + edge))
 
 
 def test_losses_are_what_the_formula_says(space):
@@ -66,14 +67,38 @@ def test_losses_are_what_the_formula_says(space):
             assert loss[p, n].item() == pytest.approx(slow_loss(space, outputs[p, n], action[p, n].numpy()), abs=1e-5)
 
 
-def test_nothing_beats_the_best_action(space):
-    payoff = payoff_of(space)
+@pytest.mark.parametrize("margin", [0.1, 0.5])
+def test_a_margin_keeps_best_actions_off_the_edges(box, margin):
+    payoff = payoff_of(box, margin)
+    outputs, action = heads(payoff), 1.5 * payoff.random((POPULATION, N), seeded())
+    best = payoff.unit(payoff.best(outputs)).abs()
+    assert best.max() == pytest.approx(1 - margin)
+    assert (best < 1 - margin - 1e-4).any()
+    expected = [
+        [slow_loss(box, outputs[p, n], action[p, n].numpy(), margin) for n in range(N)] for p in range(POPULATION)
+    ]
+    torch.testing.assert_close(payoff.loss(outputs, action), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("space", "margin"), [("torque", -0.1), ("torque", 1.0), ("torque", math.nan), ("choices", 0.1)]
+)
+def test_margins_that_cannot_be_are_refused(space, margin):
+    with pytest.raises(ValueError, match="margin"):
+        payoff_of(SPACES[space], margin)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.2])
+def test_nothing_beats_the_best_action(space, margin):
+    if isinstance(space, spaces.Discrete):
+        margin = 0.0
+    payoff = payoff_of(space, margin)
     outputs = heads(payoff)
     best = payoff.best(outputs)
     assert all(space.contains(one) for one in best.flatten(0, 1).numpy())
     least = payoff.loss(outputs, best)
     assert (least >= 0).all()
-    assert least.max() < 1e-10
+    assert least.max() < (1e-6 if margin else 1e-10)
     tried = [payoff.loss(outputs, payoff.random((POPULATION, N), seeded(seed))) for seed in range(200)]
     assert (torch.stack(tried).amin(0) >= least).all()
     assert torch.stack(tried).amin(0).max() < 0.5 * torch.stack(tried).mean(), "the best was not nearly tried"
