@@ -67,7 +67,8 @@ class NumpyVertex:
 
     def __init__(self, payoff: Vertex) -> None:
         self.middle, self.half = payoff.middle.numpy(), payoff.half.numpy()
-        self.size, self.steep, self.near, self.inner = payoff.size, payoff.STEEP, payoff.NEAR, payoff.inner
+        self.size, self.steep, self.near = payoff.size, payoff.STEEP, payoff.NEAR
+        self.inner, self.edge = payoff.inner, payoff.EDGE
 
     def loss(self, outputs: Floats, action: Floats) -> Floats:
         """Of actions [N, A], [N, 2A] -> [N]."""
@@ -98,7 +99,7 @@ class NumpyVertex:
         fall = np.sqrt(away, out=away)
         fall -= 1
         if self.inner < 1:
-            fall += (np.abs(unit) - self.inner).clip(0) / self.near
+            fall += self.edge * (np.abs(unit) - self.inner).clip(0) / self.near
         fall *= np.exp(outputs[:, self.size : 2 * self.size])
         loss: Floats = (2 * self.near**2) * fall.sum(1)
         return loss

@@ -135,12 +135,12 @@ class Vertex:
     Outputs are m and c, [P, N, 2A], and mu = clip(STEEP m): a fresh network's outputs are small, and good policies
     often push as hard as they can. Actions outside the box count as clipped to it.
 
-    With a margin above 0, best actions keep to the inner 1 - margin of the box, beyond which losses grow twice as fast.
+    With a margin above 0, best actions keep to the inner 1 - margin of the box, beyond which losses grow faster.
     Policies that are clipped feel nothing outside the box: one that strays there while it learns the rough shape of a
     task stays there, on the wrong side as well. The margin tells it before it is lost.
     """
 
-    NEAR, STEEP = 0.1, 4.0
+    NEAR, STEEP, EDGE = 0.1, 4.0, 2.0
 
     def __init__(self, low: Tensor, high: Tensor, margin: float = 0.0) -> None:
         self.middle, self.half, self.inner = (high + low) / 2, (high - low) / 2, 1 - margin
@@ -168,7 +168,7 @@ class Vertex:
         """Loss of unit actions [..., A] for outputs [..., 2A]: [...]."""
         beyond = (1 + ((unit - self.vertex(outputs)) / self.NEAR).square()).sqrt() - 1
         if self.inner < 1:
-            beyond = beyond + (unit.abs() - self.inner).clamp(min=0) / self.NEAR
+            beyond = beyond + self.EDGE * (unit.abs() - self.inner).clamp(min=0) / self.NEAR
         return (2 * self.NEAR**2 * outputs[..., self.size :].exp() * beyond).sum(-1)
 
     def mean_loss(self, outputs: Tensor, height: Tensor) -> Tensor:

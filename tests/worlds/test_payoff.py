@@ -51,7 +51,7 @@ def slow_loss(space, outputs, action, margin=0.0) -> float:
     low, high, size = space.low.astype(float), space.high.astype(float), len(space.low)
     unit = 2 * (np.clip(action, low, high) - low) / (high - low) - 1
     best = np.clip(4 * outputs[:size], margin - 1, 1 - margin)
-    edge = 0.2 * np.maximum(abs(unit) - (1 - margin), 0)  # as steep as the loss is far from the best action
+    edge = 0.4 * np.maximum(abs(unit) - (1 - margin), 0)  # twice as steep as the loss is far from the best action
     return float(np.exp(outputs[size:]) @ (fall(unit - best) + edge))
 
 
