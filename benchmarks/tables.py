@@ -108,10 +108,15 @@ def home(environment: str) -> tuple[str, str]:
     return str(card["target"]), str(card["form"])
 
 
-def apart(environment: str) -> str:
-    """What a table adds to agents of an environment that is not one of its task's two: its kind, else nothing."""
+def placed(row: Row) -> tuple[tuple[str, str], str]:
+    """The line that a row belongs to, its real task and agent, and the column, its form.
+
+    Environments beside a task's two have lines of their own, with their kind behind the agent.
+    """
+    environment = row["environment"]
     task, form = home(environment)
-    return "" if form == "itself" or environment in harness.forms(task) else f", {environment.split('-', 1)[0]}"
+    beside = form != "itself" and environment not in harness.forms(task)
+    return (task, row["algorithm"] + (f", {environment.split('-', 1)[0]}" if beside else "")), form
 
 
 def draw(results: Path, targets: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -139,9 +144,8 @@ def transfer(rows: Sequence[Row]) -> str:
     theirs = peers()
     cells: dict[tuple[str, str], dict[str, dict[int, list[float]]]] = {}
     for row in rows:
-        task, form = home(row["environment"])
-        agent = row["algorithm"] + apart(row["environment"])
-        budgets = cells.setdefault((task, agent), {}).setdefault(form, {})
+        line, form = placed(row)
+        budgets = cells.setdefault(line, {}).setdefault(form, {})
         budgets.setdefault(int(row["steps"]), []).append(float(row["real_return"]))
     lines = []
     for (task, algorithm), forms in cells.items():
@@ -166,9 +170,8 @@ def random_hyperparameters(rows: Sequence[Row]) -> str:
     theirs = peers()
     cells: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in rows:
-        task, form = home(row["environment"])
-        agent = row["algorithm"] + apart(row["environment"])
-        returns = cells.setdefault((task, agent), {}).setdefault(form, [])
+        line, form = placed(row)
+        returns = cells.setdefault(line, {}).setdefault(form, [])
         returns.append(float(row["real_return"]))
     lines = []
     for (task, algorithm), forms in cells.items():

@@ -13,7 +13,8 @@ collect 2,048 steps at a time, round 10,000 up to 10,240 there, and are untraine
 ARS had no part in making the environments, nor had any of the seeds.
 
 What matters most comes first: the algorithms that the environments are made for, the bandit before the MDP, then the
-algorithms never used, the baselines last. An environment that is not on the shelf yet is left out.
+algorithms never used, the baselines last. An environment that is not on the shelf yet is left out; one beside a task's
+two is asked for by name: `--environments SynthGentle-Pendulum-v0 --algorithms A2C PPO`.
 
 Writes transfer.csv, one row an agent and point, CPU seconds without measuring; transfer.png and transfer-TASK.png; and
 transfer.json with the digests of the environments measured and the presets used: agents of other weights or other

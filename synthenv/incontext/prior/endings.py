@@ -20,7 +20,7 @@ MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
     "halfspace": lambda away: away.sum(1),
     "box": lambda away: away.abs().amax(1),
     "ball": lambda away: away.square().sum(1).sqrt_(),
-    "goal": lambda away: away.square().sum(1).sqrt_().neg_(),
+    "goal": lambda away: MEASURES["ball"](away).neg_(),
 }
 """What grows [B, R] towards a place, by how far away from its centre [B, 4, R]: ends are beyond a plane; outside an
 interval or box; outside a ball; inside a ball."""
@@ -67,8 +67,8 @@ def find(
     weight = torch.where((kind == 1)[:, None], about * dice.signs(tasks, size), about)[..., None]
     reached = torch.zeros((tasks, rows), dtype=torch.bool, device=dice.device)
     kept = torch.ones_like(reached)
-    for name, measure in MEASURES.items():
-        index = (kind == KINDS.index(name)).nonzero()[:, 0]
+    for number, measure in enumerate(MEASURES.values(), 1):
+        index = (kind == number).nonzero()[:, 0]
         if len(index):
             away = places[index].sub_(centre[index]).mul_(weight[index])
             reached[index], kept[index] = _cut(measure(away), start[index], dice.uniform(0, 1, len(index)), needed)

@@ -42,11 +42,15 @@ def judge(x: Tensor, change: Tensor) -> Verdict:
     near = (inner - square[:, :, None]).sub_(square[:, None, :half]).div_(live)  # half the squared distance, negative
     smooth = near.clamp_(min=-20).exp_().addcdiv_(inner.add_(1), live)  # smaller ones would be denormal, and slow
     largest = 2 * square[:, :half].amax(1)[:, None, None] + 1  # of the line as a kernel, 1 + inner
-    line, seen = functional.pad(x, (0, 1), value=1.0), change[:, :half]
-    fitted, rest = line[:, :half], (change[:, half:], varies)
-    by_line = torch.bmm(fitted.mT, fitted), torch.bmm(fitted.mT, seen), RIDGE[0] * largest
-    by_kernel = smooth[:, :half], seen, RIDGE[1] * (largest / live + 1)
-    return Verdict(_left(*by_line, line[:, half:], *rest), _left(*by_kernel, smooth[:, half:], *rest), varies.any(-1))
+    line, seen, rest = functional.pad(x, (0, 1), value=1.0), change[:, :half], change[:, half:]
+    fit = line[:, :half]
+    by_line = _solved(torch.bmm(fit.mT, fit), torch.bmm(fit.mT, seen), RIDGE[0] * largest)
+    by_kernel = _solved(smooth[:, :half], seen, RIDGE[1] * (largest / live + 1))
+    return Verdict(
+        _left(torch.bmm(line[:, half:], by_line), rest, varies),
+        _left(torch.bmm(smooth[:, half:], by_kernel), rest, varies),
+        varies.any(-1),
+    )
 
 
 def choose(
@@ -73,13 +77,14 @@ def _standardised(x: Tensor) -> Tensor:
     return torch.where(spread > 1e-6 * (centre.abs() + 1e-6), (x - centre) / spread, torch.zeros_like(x))
 
 
-def _left(gram: Tensor, told: Tensor, penalty: Tensor, queries: Tensor, rest: Tensor, varies: Tensor) -> Tensor:
-    """Mean over outputs of the squared error of a ridge regression on the rest, as a share of its square: [B].
-
-    gram [B, K, K], told [B, K, Y] and penalty [B, 1, 1] are its equations, queries [B, M, K] the rest's inputs.
-    """
+def _solved(gram: Tensor, told: Tensor, penalty: Tensor) -> Tensor:
+    """Weights of a ridge regression [B, K, Y], of its equations gram [B, K, K], told [B, K, Y], penalty [B, 1, 1]."""
     factor, _ = torch.linalg.cholesky_ex(gram + penalty * torch.eye(gram.shape[1], device=gram.device))
-    guess = torch.bmm(queries, torch.cholesky_solve(told, factor))
+    return torch.cholesky_solve(told, factor)
+
+
+def _left(guess: Tensor, rest: Tensor, varies: Tensor) -> Tensor:
+    """Mean over outputs of the squared error of a guess at the rest [B, M, Y], as a share of its square: [B]."""
     share = (rest - guess).square().mean(1) / rest.square().mean(1).clamp(min=1e-12)
     share = share.nan_to_num(1.0, 1.0, 1.0).clamp(max=1.0)
     return (share * varies).sum(-1) / varies.sum(-1).clamp(min=1)
