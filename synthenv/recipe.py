@@ -165,6 +165,10 @@ class GreedyStage:
     candidates find some."""
     slips: float = 0.1
     """Share of real actions replaced by random ones, so that what wins recovers from an imperfect agent."""
+    calm: float = 0.0
+    """What the fitness loses when the policy's action changes from one step to the next: by a half of a Box, or to
+    another choice. A policy that moves gently is within reach of agents with few or small steps. The price rises from
+    nothing in the first generation to this at half of them: what first finds a way is seldom gentle."""
     learner: Inner | None = None
     """Train this in the real task instead of evolving, and take its actor for the reward network: ppo, a2c or sac where
     actions are Discrete, sac, td3 or ddpg in a Box."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 from dataclasses import asdict
@@ -94,6 +95,10 @@ def check(recipe: EnvRecipe, real: RealTask | None = None) -> None:
     teaching = (recipe.greedy.learner,) if recipe.greedy.enabled and recipe.greedy.learner else ()
     for loop in teaching:
         teacher(recipe, real, loop)
+    if not 0 <= recipe.greedy.calm < math.inf:
+        raise ValueError(f"expected greedy.calm to be a price of 0 or more, got {recipe.greedy.calm}")
+    if recipe.greedy.calm and teaching:
+        raise ValueError("greedy.calm is a price in evolution, greedy.learner trains instead; leave one of them out")
     if not recipe.states.soft > 0:
         raise ValueError(f"expected states.soft above 0, 1 for the teacher as it is, got {recipe.states.soft}")
     if recipe.inner.enabled and not recipe.inner.loops:

@@ -16,6 +16,7 @@ from synthenv.rollout import Act
 from synthenv.tree import Shapes, Tree, prefixed, unravel
 from synthenv.worlds import RealTask
 from synthenv.worlds.bandit import SyntheticBandit
+from synthenv.worlds.payoff import Payoff
 
 CHUNK = 1024
 """Candidates at a time, unless the task says: only memory limits it."""
@@ -30,9 +31,30 @@ def own_policy(synthetic: SyntheticBandit, params: Tree) -> Act:
     return act
 
 
+def remembering(act: Act, wanted: list[Tensor]) -> Act:
+    """The policy `act`, whose actions are appended to `wanted`."""
+
+    def remembered(observation: Tensor, generator: torch.Generator) -> Tensor:
+        wanted.append(act(observation, generator))
+        return wanted[-1]
+
+    return remembered
+
+
+def changes(payoff: Payoff, wanted: list[Tensor], lengths: Tensor) -> Tensor:
+    """How far apart the actions of successive steps are, [P, N] or [P, N, A] each, added up over episodes: [P, N].
+
+    Episodes are over after lengths [P, N]; what is wanted later does not count.
+    """
+    actions = torch.stack(wanted)  # [T, P, N, ...]
+    step = torch.arange(1, len(actions), device=actions.device)[:, None, None]
+    return (payoff.apart(actions[1:], actions[:-1]) * (step < lengths)).sum(0)
+
+
 @dataclass(frozen=True)
 class GreedyTask:
-    """Fitness of reward networks: mean and worst real return of their own best actions under slips."""
+    """Fitness of reward networks: mean and worst real return of their own best actions under slips, at a price for
+    every change of the action that they want."""
 
     recipe: EnvRecipe
     real: RealTask
@@ -49,6 +71,10 @@ class GreedyTask:
         stage = self.recipe.greedy
         generator = seeding.generator(self.recipe.seed, "greedy", generation, device=candidates.device)
         policy = own_policy(self.synthetic, prefixed("reward", unravel(candidates, self.like)))
+        price = self.price(generation)
+        wanted: list[Tensor] = []
+        if price:
+            policy = remembering(policy, wanted)
         returns, lengths = rollout.evaluate(
             self.real,
             self.real.init(generator, len(candidates)),
@@ -58,11 +84,19 @@ class GreedyTask:
             self.horizon(generation),
             self.recipe.paired,
         )
+        if price:
+            returns = returns - price * changes(self.synthetic.payoff, wanted, lengths)
         fitness = (1 - stage.tail) * returns.mean(1) + stage.tail * returns.amin(1)
         return fitness, int(lengths.sum())
 
     def horizon(self, generation: int) -> int:
         """Time limit of the real episodes: stretched at first, the task's own in the second half of the search."""
-        stage = self.recipe.greedy
-        left = max(0.0, 1 - 2 * generation / stage.search.generations)
-        return round(self.real.horizon * (1 + (stage.stretch - 1) * left))
+        return round(self.real.horizon * (1 + (self.recipe.greedy.stretch - 1) * self.ahead(generation)))
+
+    def price(self, generation: int) -> float:
+        """What a change of action costs: nothing at first, when all that pays is jerky, in full in the second half."""
+        return self.recipe.greedy.calm * (1 - self.ahead(generation))
+
+    def ahead(self, generation: int) -> float:
+        """What is left of the search's first half: from 1 in the first generation to 0."""
+        return max(0.0, 1 - 2 * generation / self.recipe.greedy.search.generations)

@@ -43,6 +43,9 @@ class Payoff(Protocol):
         """The reward network with the best actions of an actor, whose outputs are logits, or begin with unit actions
         before they are squashed."""
 
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """How far apart actions are, [..., P, N] or [..., P, N, A] each: [..., P, N]."""
+
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Uniform actions for episodes (P, N): [P, N] or [P, N, A]."""
 
@@ -110,6 +113,10 @@ class Choices:
     def adopt(self, actor: Tree) -> Tree:
         """The same network: the highest logit is the highest reward."""
         return actor
+
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """1 where choices [...] differ: [...]."""
+        return (one != other).float()
 
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
         """int64 [P, N]."""
@@ -194,6 +201,10 @@ class Vertex:
         """Clipped where the actor squashes, and of curvature 1."""
         vertex = {name: actor[name][..., : self.size] / self.STEEP for name in last_layer(actor)}
         return {**actor, **{name: torch.cat((leaf, torch.zeros_like(leaf)), -1) for name, leaf in vertex.items()}}
+
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """Squared distance of actions [..., A], cut off at the box, in halves of it: [...]."""
+        return (self.unit(one) - self.unit(other)).square().sum(-1)
 
     def random(self, episodes: tuple[int, int], generator: torch.Generator) -> Tensor:
         """float [P, N, A]."""

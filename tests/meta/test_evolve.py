@@ -273,6 +273,11 @@ BAD = {
     "hyperparameter": (Inner("ppo", draws={"ratte": (1.0,)}), "did you mean 'rate'"),
     "no-values": (Inner("ppo", draws={"rate": ()}), "rate"),
     "soft": (replace(GOOD, states=StatesStage(soft=-0.2)), "states.soft above 0, 1 for the teacher as it is, got -0.2"),
+    "calm": (replace(GOOD, greedy=replace(GOOD.greedy, calm=-1.0)), "greedy.calm to be a price of 0 or more, got -1.0"),
+    "calm-learner": (
+        replace(GOOD, greedy=replace(GOOD.greedy, calm=1.0, learner=Inner("ppo"))),
+        "greedy.calm is a price in evolution, greedy.learner trains instead",
+    ),
     "count": (Inner("dqn", settings={"updates": -1}), "dqn.updates must be at least 1, got -1"),
     "no-envs": (Inner("ppo", settings={"envs": 0}), "ppo.envs must be at least 1, got 0"),
     "no-batch": (Inner("ppo", settings={"batch": 0}), "ppo.batch must be at least 1, got 0"),

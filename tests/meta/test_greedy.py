@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synthenv import rollout, worlds
-from synthenv.meta.greedy import CHUNK, GreedyTask, own_policy
+from synthenv.meta.greedy import CHUNK, GreedyTask, changes, own_policy, remembering
 from synthenv.recipe import GreedyStage, Search
 from synthenv.tree import part, ravel, shapes, stack, take
 from tests.meta import toys
@@ -26,9 +26,12 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def task(slips: float = 0.0, episodes: int = 4, world=WORLD, real=toys.CARTPOLE, stretch: float = 1.0, **changes):
+def task(
+    slips: float = 0.0, episodes: int = 4, world=WORLD, real=toys.CARTPOLE, stretch: float = 1.0, calm: float = 0.0,
+    **changes,
+):  # fmt: skip
     recipe = toys.recipe(target=real.name, **changes)
-    greedy = replace(recipe.greedy, slips=slips, episodes=episodes, stretch=stretch)
+    greedy = replace(recipe.greedy, slips=slips, episodes=episodes, stretch=stretch, calm=calm)
     like = shapes(part(world.init(torch.Generator(), 1), "reward"))
     return GreedyTask(replace(recipe, greedy=greedy), real, world, like)
 
@@ -47,6 +50,38 @@ def test_numbers_are_tried_out_as_choices_are():
     assert fitness[0] < 0
     assert fitness[1] > 85
     assert 2 * 999 < real_steps < 2 * (999 + 300)
+
+
+def test_changes_are_counted_within_episodes_alone():
+    """Choices from step to step, in episodes of three steps, of one, and of all four."""
+    wishes = torch.tensor([[[0, 0, 1]], [[1, 0, 1]], [[0, 1, 1]], [[1, 1, 0]]])
+    wish, wanted = iter(wishes), []
+    policy = remembering(lambda observation, generator: next(wish), wanted)
+    acted = torch.stack([policy(torch.zeros(1, 3, 4), seeded()) for _ in wishes])
+    assert acted.equal(wishes)
+    assert changes(WORLD.payoff, wanted, torch.tensor([[3, 1, 4]])).tolist() == [[2, 0, 1]]
+    assert changes(WORLD.payoff, wanted[:1], torch.ones(1, 3)).tolist() == [[0, 0, 0]], "one step, no change"
+
+
+def test_a_box_is_as_far_across_as_two_halves():
+    """From one edge to the other, and from the middle to an edge; what lies outside counts as the edge."""
+    there, here = torch.tensor([[[-9.0], [0.0]]]), torch.tensor([[[1.0], [1.0]]])
+    assert CAR.payoff.apart(there, here).tolist() == [[4, 1]]
+
+
+def test_a_change_of_action_has_its_price():
+    """The one that balances pays for each switch, the one that falls over at once never switches. Nothing at first, and
+    the whole price in the second half of the search."""
+    candidates = torch.stack((WRONG, RIGHT))
+    calm = task(calm=0.5, greedy=GreedyStage(search=Search(generations=8)))
+    assert [calm.price(generation) for generation in range(8)] == [0, 0.125, 0.25, 0.375, 0.5, 0.5, 0.5, 0.5]
+    for generation in (0, 5):
+        plain, steps = task().fitness(candidates, generation)
+        priced, again = calm.fitness(candidates, generation)
+        assert steps == again
+        assert priced[0] == plain[0]
+        assert (plain[1] - priced[1] > 1) == (generation == 5)
+        assert plain[1] - priced[1] < 0.5 * 499
 
 
 def test_time_is_stretched_at_first():
