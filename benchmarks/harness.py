@@ -111,10 +111,14 @@ def forms(task: str) -> tuple[str, str]:
     return f"SynthBandit-{stem}-v0", f"Synth-{stem}-v0"
 
 
-def order(environment: str) -> int:
-    """Where an environment stands in a result file: task by task, MDP, bandit, the task itself; others come last."""
-    known = [environment for task in TARGETS for environment in (*reversed(forms(task)), task)]
-    return known.index(environment) if environment in known else len(known)
+def order(environment: str) -> tuple[int, int]:
+    """Where an environment stands in a result file: which task, and there MDP, bandit, the task itself, then others."""
+    task = target(environment) if environment in shelf.ids() else environment
+    known = (*reversed(forms(task)), task)
+    return (
+        TARGETS.index(task) if task in TARGETS else len(TARGETS),
+        known.index(environment) if environment in known else len(known),
+    )
 
 
 def target(environment: str) -> str:

@@ -35,7 +35,7 @@ import yaml
 from gymnasium import spaces
 
 from benchmarks.harness import arguments, asked, cpu_seconds, gather, order, spread, target, write_rows
-from benchmarks.tables import FORMS, rows_of
+from benchmarks.tables import rows_of
 from synthenv import artifact, rollout, seeding, shelf, strategies, worlds
 from synthenv import recipe as recipes
 from synthenv.gym import synthetic
@@ -142,8 +142,8 @@ def rank(row: Mapping[str, Any]) -> tuple[tuple[int, int], int]:
 
 def standing(environment: str) -> tuple[int, int]:
     """Task by task, the bandit first."""
-    place = order(environment)
-    return place // len(FORMS), -place
+    task, place = order(environment)
+    return task, -place
 
 
 def run_races(args: argparse.Namespace, shipped: Sequence[Variant]) -> None:

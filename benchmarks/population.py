@@ -172,7 +172,7 @@ def facts(work: Work, processes: int) -> dict[str, str]:
     }
 
 
-def rank(row: Mapping[str, Any]) -> int:
+def rank(row: Mapping[str, Any]) -> tuple[int, int]:
     """Lines task by task, otherwise in the order in which they were measured."""
     return order(row["trained in"])
 

@@ -31,7 +31,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from benchmarks.harness import arguments, asked, name, order, origin, place, spread, target, write_rows
-from benchmarks.tables import FORMS, rows_of
+from benchmarks.tables import rows_of
 from synthenv import learners, seeding, shelf, worlds
 from synthenv.meta.inner import drawn
 from synthenv.recipe import Inner
@@ -184,8 +184,8 @@ def urgency(what: Class) -> int:
 
 def rank(row: Mapping[str, Any]) -> tuple[int, int, int, str, int]:
     """Rows task by task and algorithm by algorithm."""
-    place = order(row["environment"])
-    return place // len(FORMS), LABELS.index(row["algorithm"]), place, row["environment"], int(row["draw"])
+    task, place = order(row["environment"])
+    return task, LABELS.index(row["algorithm"]), place, row["environment"], int(row["draw"])
 
 
 def graduates(what: Class) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ import stable_baselines3
 
 from benchmarks.harness import TARGETS, arguments, asked, name, order, origin, replace, spread, target
 from benchmarks.students import Lesson, study
-from benchmarks.tables import FORMS, draw
+from benchmarks.tables import draw
 from synthenv import presets, sb3, shelf
 from synthenv.artifact import versions
 from synthenv.scores import Trial, read_trials, write_trials
@@ -220,8 +220,8 @@ def preset_of(cell: Cell) -> str:
 def rank(run: Run) -> tuple[int, int, int, Run]:
     """Runs in the order of the protocols."""
     cell, _ = run
-    place = order(cell.environment)
-    return place // len(FORMS), LABELS.index(cell.label), place, run
+    task, place = order(cell.environment)
+    return task, LABELS.index(cell.label), place, run
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
