@@ -394,10 +394,3 @@ def test_published_results_are_of_the_weights_that_ship(name):
         path = harness.RESULTS / f"{table}.csv"
         rows = list(csv.DictReader(path.open(newline=""))) if path.is_file() else []
         assert all(digest.startswith(row[column]) for row in rows if row[environment] == name)
-
-
-def test_environments_stand_with_their_task():
-    """Those beside a task's two behind the task itself, and what is neither a task nor on the shelf at the end."""
-    stands = ["CartPole-v1", "Synth-Pendulum-v0", "SynthBandit-Pendulum-v0", "Pendulum-v1", "SynthEasy-Pendulum-v0",
-              "tests.own_task:Swing-v0"]  # fmt: skip
-    assert sorted(reversed(stands), key=harness.order) == stands

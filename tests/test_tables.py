@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import tables
+from benchmarks import harness, tables
 from synthenv import shelf
 from synthenv.scores import Trial, write_trials
 from tests.conftest import random_artifact
@@ -176,3 +176,11 @@ def test_an_import_is_no_row_of_steps(checkout):
 def test_columns_of_the_proxies_are_explained(checkout):
     text = summary(checkout, "proxy", "algorithm,proxy,rank correlation", "PPO,Synth-A-v0,0.5")
     assert "| PPO | Synth-A-v0 | 0.5 |\n\nRank correlation: " in text
+
+
+def test_environments_stand_with_their_task():
+    """Those beside a task's two behind the task itself, and what is neither a task nor on the shelf at the end."""
+    stands = ["CartPole-v1", "Synth-Pendulum-v0", "SynthBandit-Pendulum-v0", "Pendulum-v1", "SynthEasy-Pendulum-v0",
+              "tests.own_task:Swing-v0"]  # fmt: skip
+    places = [harness.order(environment) for environment in stands]
+    assert places == sorted(set(places))
