@@ -54,7 +54,7 @@ def learning_curves(path: Path, panels: Mapping[str, Mapping[str, Curve]], targe
         label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), [f"trained in {label}" for label in handles], loc="outside lower center",
-                  ncols=len(handles) if columns > 1 else 1, frameon=False)  # fmt: skip
+                  ncols=max(1, columns - 1), frameon=False)  # fmt: skip
     figure.savefig(path, dpi=150)
 
 
