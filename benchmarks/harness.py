@@ -111,9 +111,17 @@ def forms(task: str) -> tuple[str, str]:
     return f"SynthBandit-{stem}-v0", f"Synth-{stem}-v0"
 
 
+def home(environment: str) -> tuple[str, str]:
+    """The real task that an environment stands for, and its form; what is not on the shelf is a task "itself"."""
+    if environment not in shelf.ids():
+        return environment, "itself"
+    card = shelf.card(shelf.find(environment))
+    return str(card["target"]), str(card["form"])
+
+
 def order(environment: str) -> tuple[int, int]:
     """Where an environment stands in a result file: which task, and there MDP, bandit, the task itself, then others."""
-    task = target(environment) if environment in shelf.ids() else environment
+    task, _ = home(environment)
     known = (*reversed(forms(task)), task)
     return (
         TARGETS.index(task) if task in TARGETS else len(TARGETS),

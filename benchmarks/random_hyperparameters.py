@@ -15,7 +15,8 @@ random, and DDPG and TD3 do not clip gradients.
 
 The same draws are used in either synthetic form and in the task itself; their seed is used nowhere else. Final policies
 act greedily, whole episodes of the batched task, which repeats Gymnasium's steps. Bandits come first, then the MDPs,
-then the tasks themselves; an environment that is not on the shelf yet is left out.
+then the tasks themselves; an environment that is not on the shelf yet is left out, one beside a task's two is asked for
+by name: `--environments SynthEasy-Pendulum-v0`.
 
 Writes random_hyperparameters.csv, one row an agent with what it drew, so that failures can be looked at. Rows made by
 other weights, or by another number of draws, steps or episodes, are measured again. One run at a time: each keeps the

@@ -78,7 +78,7 @@ def asked(marker: re.Match[str]) -> str:
 def markdown(path: Path, targets: Sequence[str] = ()) -> str:
     """The table for one result file, of these real tasks alone if any, or a line that says there is none."""
     rows = rows_of(path) if path.is_file() else []
-    shown = [row for row in rows if not targets or home(row["environment"])[0] in targets]
+    shown = [row for row in rows if not targets or harness.home(row["environment"])[0] in targets]
     if not shown:
         what = f" of {', '.join(targets)}" if targets else ""
         return f"Not measured yet: `{path.relative_to(ROOT)}` has no rows{what}."
@@ -100,21 +100,13 @@ def shelved() -> str:
     return table(["stands for", "actions", FORMS["bandit"], FORMS["mdp"]], lines)
 
 
-def home(environment: str) -> tuple[str, str]:
-    """The real task that an environment stands for, and its form; what is not on the shelf is a task "itself"."""
-    if environment not in shelf.ids():
-        return environment, "itself"
-    card = shelf.card(shelf.find(environment))
-    return str(card["target"]), str(card["form"])
-
-
 def placed(row: Row) -> tuple[tuple[str, str], str]:
     """The line that a row belongs to, its real task and agent, and the column, its form.
 
     Environments beside a task's two have lines of their own, with their kind behind the agent.
     """
     environment = row["environment"]
-    task, form = home(environment)
+    task, form = harness.home(environment)
     beside = form != "itself" and environment not in harness.forms(task)
     return (task, row["algorithm"] + (f", {environment.split('-', 1)[0]}" if beside else "")), form
 
@@ -123,7 +115,7 @@ def draw(results: Path, targets: Mapping[str, str] = MappingProxyType({})) -> No
     """A plot of transfer.csv for each real task; `targets` tells it for environments that are not on the shelf."""
     tasks: dict[str, list[Trial]] = {}
     for trial in read_trials(results / "transfer.csv"):
-        task = targets.get(trial.environment) or home(trial.environment)[0]
+        task = targets.get(trial.environment) or harness.home(trial.environment)[0]
         tasks.setdefault(task, []).append(trial)
     for task, trials in tasks.items():
         learning_curves(results / plot_of(task), curves(trials), task)

@@ -32,7 +32,7 @@ def own_policy(synthetic: SyntheticBandit, params: Tree) -> Act:
 
 
 def remembering(act: Act, wanted: list[Tensor]) -> Act:
-    """The policy `act`, whose actions are appended to `wanted`."""
+    """The policy `act`, whose actions, [P, N] or [P, N, A] a step, are appended to `wanted`."""
 
     def remembered(observation: Tensor, generator: torch.Generator) -> Tensor:
         wanted.append(act(observation, generator))
