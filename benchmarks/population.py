@@ -11,11 +11,14 @@ same time, one thread each, and start together; where they share caches an agent
 second on the clock, from the first start to the last end, reading the environment included and measuring left out.
 Every trained agent counts in the returns, over 20 real episodes.
 
+"compiled": the same learners with gradient steps compiled (their setting of that name). Processes compile before they
+start together, or before the only one starts; "ready in" is what that took on the clock, warming included.
+
 "precision" is torch's for products of float32 matrices: "highest", its default, or "medium", which may round what it
 multiplies to bfloat16 where the processor has instructions for that. Both sides get either.
 
 Memory: "MB an agent" is all that a trained agent of a batch keeps, networks, optimizers and replay memory; "MB a
-process" the most that a process has held until the end of training, torch included.
+process" the most that a process has held until the end of training, torch and compiling included.
 
 Writes population.csv. Rows of other weights are measured again; an environment not on the shelf yet is left out.
 """
@@ -47,6 +50,7 @@ SEED = 30_000
 BANDITS = (SYNTHETIC[1], "SynthBandit-Pendulum-v0")
 THEIRS = "Liesen et al."
 PRECISIONS = ("highest", "medium")
+WAYS = ("plain", "compiled")
 WARMING = 1_200
 """Steps that a process takes before it is measured: learners with a memory begin to learn after 1,000."""
 SB3 = {
@@ -100,12 +104,13 @@ SETTINGS = {
 class Work(NamedTuple):
     """What each process does at the same time: `rounds` batches of `population` agents, or None for one by one.
 
-    precision: "highest" or "medium", torch's in multiplying matrices.
+    precision: "highest" or "medium", torch's in multiplying matrices. compiled: whether learners are.
     """
 
     environment: str
     setting: Setting
     population: int | None
+    compiled: bool
     precision: str
     rounds: int
     episodes: int
@@ -116,6 +121,7 @@ class Done(NamedTuple):
     """When a process trained, what that took, and what its agents are worth.
 
     kept: bytes that all of its agents keep, None where nobody counted. peak: bytes that the process held at most.
+    ready_in: seconds that it took before all that.
     """
 
     began: float
@@ -123,6 +129,7 @@ class Done(NamedTuple):
     cpu_seconds: float
     kept: int | None
     peak: int
+    ready_in: float
     returns: list[float]
 
 
@@ -131,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     path = args.results / "population.csv"
     rows: list[dict[str, Any]] = [*rows_of(path)] if path.is_file() else []
-    rows = [row for row in rows if "precision" in row]
+    rows = [row for row in rows if "ready in, s" in row]
     for work in tqdm(plan(args), disable=None):
         what = facts(work, args.workers)
         known = [row for row in rows if what.items() <= row.items()]
@@ -143,17 +150,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def plan(args: argparse.Namespace) -> list[Work]:
     """What there is to measure."""
-    ways = [(p, -(-args.agents // p)) for p in args.populations] + [(None, args.one_by_one)]
+    batched = [(p, way == WAYS[1], -(-args.agents // p)) for p in args.populations for way in args.ways]
+    ways = [*batched, (None, False, args.one_by_one)]
     missing = [known for known in BANDITS if known in args.environments and known not in shelf.ids()]
     for environment in missing:
         print(f"{environment} is not on the shelf: left out")
     return [
-        Work(environment, setting, population, precision, rounds, args.episodes, SEED)
+        Work(environment, setting, population, compiled, precision, rounds, args.episodes, SEED)
         for environment in args.environments
         if environment not in missing
         for setting in SETTINGS[target(environment)]
         if setting.algorithm in args.algorithms and setting.label in args.settings
-        for population, rounds in ways
+        for population, compiled, rounds in ways
         for precision in args.precision
         if population is not None or (setting.one_by_one and rounds)
     ]
@@ -166,15 +174,18 @@ def facts(work: Work, processes: int) -> dict[str, str]:
         "algorithm": work.setting.algorithm,
         "setting": work.setting.label,
         "steps": str(work.setting.steps),
-        "how": f"batches of {work.population}" if work.population else "SB3, one by one",
+        "how": f"batches of {work.population}{', compiled' * work.compiled}" if work.population else "SB3, one by one",
         "precision": work.precision,
         "processes": str(processes),
     }
 
 
-def rank(row: Mapping[str, Any]) -> tuple[int, int]:
-    """Lines task by task, otherwise in the order in which they were measured."""
-    return order(row["trained in"])
+def rank(row: Mapping[str, Any]) -> tuple[int | str, ...]:
+    """Lines task by task and setting by setting: plain batches, compiled ones, Stable-Baselines3; then by precision."""
+    settings = [(setting.algorithm, setting.label) for settings in SETTINGS.values() for setting in settings]
+    how, alone = row["how"], row["how"].startswith("SB3")
+    place = settings.index((row["algorithm"], row["setting"]))
+    return *order(row["trained in"]), place, alone, how, int(row["processes"]), PRECISIONS.index(row["precision"])
 
 
 def measured(work: Work, done: Sequence[Done]) -> dict[str, Any]:
@@ -188,6 +199,7 @@ def measured(work: Work, done: Sequence[Done]) -> dict[str, Any]:
         "agents": len(returns),
         "agents a second": round(len(returns) / seconds, 3),
         "CPU s an agent": round(cpu_seconds / len(returns), 5),
+        "ready in, s": round(max(process.ready_in for process in done), 1) if work.compiled else "",
         "MB an agent": round(sum(kept) / len(returns) / 1e6, 3) if kept else "",
         "MB a process": round(max(process.peak for process in done) / 1e6),
         **{key: round(found[key], 2) for key in ("mean", "iqm", "worst", "std")},
@@ -196,10 +208,13 @@ def measured(work: Work, done: Sequence[Done]) -> dict[str, Any]:
 
 
 def at_once(work: Work, workers: int) -> list[Done]:
-    """The same work in that many processes, warmed up, from the same moment on; each has seeds of its own."""
+    """The same work in that many processes, warmed up, from the same moment on; each has seeds of its own.
+
+    Nobody measures what the first call of everything costs.
+    """
     shares = [work._replace(seed=work.seed + 1_000 * process) for process in range(workers)]
     if workers == 1:
-        torch.set_num_threads(1)
+        ready(None, work)
         return [run(shares[0])]
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(workers)
@@ -207,12 +222,20 @@ def at_once(work: Work, workers: int) -> list[Done]:
         return list(pool.map(run, shares))
 
 
+_READY_IN = [0.0]
+"""Seconds that this process took for what it measures next."""
+
+
 def ready(start: Any, work: Work) -> None:
-    """Prepare a process, then wait for the others: nobody measures what the first call of everything costs."""
+    """Prepare a process, then wait for the others, if there are any."""
     torch.set_num_threads(1)
+    began = time.perf_counter()
     few = work.setting._replace(steps=min(work.setting.steps, WARMING))
-    run(work._replace(population=work.population and 2, rounds=1, episodes=1, seed=0, setting=few))
-    start.wait()
+    population = work.population if work.compiled else work.population and 2
+    run(work._replace(population=population, rounds=1, episodes=1, seed=0, setting=few))
+    _READY_IN[0] = time.perf_counter() - began
+    if start is not None:
+        start.wait()
 
 
 def run(work: Work) -> Done:
@@ -239,7 +262,7 @@ def in_batches(work: Work) -> Done:
     clock = time.process_time()
     began = time.perf_counter()
     world, params, horizon = place(work.environment)
-    learner = learners.named(setting.algorithm, world.spaces, **setting.structure)
+    learner = learners.named(setting.algorithm, world.spaces, **setting.structure, compiled=work.compiled)
     hyper = learners.fill(learner, work.population, setting.hyper)
     params = repeat(params, work.population)
     for number in range(work.rounds):
@@ -250,7 +273,8 @@ def in_batches(work: Work) -> Done:
     kept = sum(leaf.nbytes for agent in graduates for leaf in agent.values())
     real, exam = worlds.real(target(work.environment)), seeding.generator(work.seed, "exam")
     scores = (learners.score(learner, agent, real, exam, work.episodes, real.horizon)[0] for agent in graduates)
-    return Done(began, ended, spent, kept, held, [value for returns in scores for value in returns.mean(1).tolist()])
+    returns = [value for each in scores for value in each.mean(1).tolist()]
+    return Done(began, ended, spent, kept, held, _READY_IN[0], returns)
 
 
 def one_by_one(work: Work) -> Done:
@@ -267,7 +291,7 @@ def one_by_one(work: Work) -> Done:
     ended, spent, held = time.perf_counter(), time.process_time() - clock, peak()
     exam = target(work.environment)
     returns = [float(evaluate(agent, exam, work.episodes, work.seed).mean()) for agent in graduates]
-    return Done(began, ended, spent, None, held, returns)
+    return Done(began, ended, spent, None, held, _READY_IN[0], returns)
 
 
 def translated(setting: Setting) -> dict[str, Any]:
@@ -294,6 +318,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--algorithms", nargs="+", default=algorithms, choices=algorithms)
     parser.add_argument("--settings", nargs="+", default=labels, choices=labels)
     parser.add_argument("--populations", nargs="+", type=int, default=(16,))
+    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS, help="how batches learn (default both)")
     parser.add_argument("--precision", nargs="+", default=PRECISIONS, choices=PRECISIONS, help="(default both)")
     parser.add_argument("--agents", type=int, default=16, help="batched agents a process (default %(default)s)")
     parser.add_argument("--one-by-one", type=int, default=2, help="agents of SB3 a process (default %(default)s)")

@@ -6,14 +6,16 @@ step over [P, D] costs what a step over a single leaf does.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from synthenv.compiled import tracing
 from synthenv.tree import Shapes, Tree
 
 
@@ -133,7 +135,7 @@ class _Columns(torch.autograd.Function):
     def forward(ctx: Any, flat: Tensor, x: Tensor, sizes: tuple[int, ...], activation: str) -> Tensor:
         layers, inputs = _layers(flat, sizes), [x]
         for w, b in layers:
-            z = torch.bmm(w.contiguous().mT, inputs[-1])  # oneDNN would copy it transposed, which takes longer
+            z = _ahead(w, inputs[-1])
             if len(inputs) == len(layers):
                 break
             inputs.append(IN_PLACE[activation](z, b))
@@ -148,14 +150,11 @@ class _Columns(torch.autograd.Function):
         layers, pieces = _layers(flat, ctx.sizes), []
         for (w, _), x in zip(reversed(layers), reversed(inputs), strict=True):
             if ctx.needs_input_grad[0]:
-                # a product is slow where its last size is small
-                wide = w.shape[2] >= w.shape[1]
-                of_w = torch.bmm(x, slope.mT) if wide else torch.bmm(slope, x.mT).mT
-                pieces += [slope.sum(-1), of_w.flatten(1)]
+                pieces += [slope.sum(-1), _outer(x, slope).flatten(1)]
             if x is not inputs[0]:
-                slope = SLOPES[ctx.activation](torch.bmm(w, slope), x)
+                slope = SLOPES[ctx.activation](_back(w, slope), x)
             elif ctx.needs_input_grad[1]:
-                slope = torch.bmm(w, slope)
+                slope = _back(w, slope)
         of_flat = torch.cat(pieces[::-1], 1) if ctx.needs_input_grad[0] else None
         return of_flat, slope if ctx.needs_input_grad[1] else None, None, None
 
@@ -165,6 +164,38 @@ def _layers(flat: Tensor, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
     pairs = list(pairwise(sizes))
     pieces = iter(flat.split([length for rows, columns in pairs for length in (rows * columns, columns)], 1))
     return [(next(pieces).unflatten(1, pair), next(pieces)[..., None]) for pair in pairs]
+
+
+FEW = 8
+"""Inputs or outputs of a layer up to which compiled sums, which cost one pass with what follows, beat a product."""
+
+
+def _ahead(w: Tensor, x: Tensor) -> Tensor:
+    """Through a layer: weights [P, I, O], inputs [P, I, N] -> [P, O, N]."""
+    if tracing() and w.shape[1] <= FEW:
+        return _sum(w[:, row, :, None] * x[:, row, None] for row in range(w.shape[1]))
+    return torch.bmm(w.contiguous().mT, x)  # oneDNN would copy it transposed, which takes longer
+
+
+def _back(w: Tensor, slope: Tensor) -> Tensor:
+    """And back: slopes after it [P, O, N] -> before it [P, I, N]."""
+    if tracing() and w.shape[2] <= FEW:
+        return _sum(w[:, :, column, None] * slope[:, column, None] for column in range(w.shape[2]))
+    return torch.bmm(w, slope)
+
+
+def _outer(x: Tensor, slope: Tensor) -> Tensor:
+    """Slopes of its weights: [P, I, N], [P, O, N] -> [P, I, O]."""
+    few = min(x.shape[1], slope.shape[1]) <= FEW
+    if tracing() and few:
+        return (x[:, :, None] * slope[:, None]).sum(-1)
+    # a product is slow where its last size is small
+    return torch.bmm(x, slope.mT) if slope.shape[1] >= x.shape[1] else torch.bmm(slope, x.mT).mT
+
+
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    """All terms, [...], added up."""
+    return functools.reduce(torch.add, terms)
 
 
 def clip_norm(gradient: Tensor, limit: Tensor) -> Tensor:
@@ -179,21 +210,28 @@ def adam(flat: Tensor, gradient: Tensor, memory: Tree, rate: Tensor, eps: float 
     flat, gradient [P, D]; rate [P], a learning rate a member; memory from `adam_memory`.
     Returns the new flat parameters and memory; nothing is changed in place.
     """
-    count = memory["count"] + 1
     first = torch.lerp(gradient, memory["first"], 0.9)
     second = gradient.square().lerp_(memory["second"], 0.999)
-    step = rate / (1 - 0.9**count)  # [P]
-    spread = second.sqrt().div_((1 - 0.999**count).sqrt()[:, None]).add_(eps)
-    return flat - (step[:, None] * first).div_(spread), {"first": first, "second": second, "count": count}
+    step = rate / memory["share"][:, 0]  # [P]
+    spread = second.sqrt().div_(memory["share"][:, 1:].sqrt()).add_(eps)
+    moved, count = flat - (step[:, None] * first).div_(spread), memory["count"] + 1
+    return moved, {"first": first, "second": second, "count": count, "share": _share(count + 1)}
 
 
 def adam_memory(flat: Tensor) -> Tree:
-    """What Adam remembers before its first step on flat [P, D]: leaves [P, D] and count [P]."""
-    return {
-        "first": torch.zeros_like(flat),
-        "second": torch.zeros_like(flat),
-        "count": torch.zeros(len(flat), device=flat.device),
-    }
+    """What Adam remembers before its first step on flat [P, D]: leaves [P, D], count [P] and share [P, 2].
+
+    share: how much of both averages is made of gradients, and not of the zeros they began with, after the coming step.
+    It is kept, for where an optimizer step is compiled its powers would else be taken again for every few parameters.
+    """
+    count = torch.zeros(len(flat), device=flat.device)
+    first, second = torch.zeros_like(flat), torch.zeros_like(flat)
+    return {"first": first, "second": second, "count": count, "share": _share(count + 1)}
+
+
+def _share(count: Tensor) -> Tensor:
+    """Of gradients in Adam's averages after a number of steps: [P] -> [P, 2]."""
+    return torch.stack((1 - 0.9**count, 1 - 0.999**count), 1)
 
 
 def rmsprop(flat: Tensor, gradient: Tensor, memory: Tree, rate: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tree]:

@@ -214,7 +214,8 @@ def test_the_peers_protocol_fits_the_learners(task):
 
 
 def test_population_counts_every_agent(tmp_path, bandit_folder):
-    quick = ("--settings", "fast", "--populations", 2, "--agents", 4, "--one-by-one", 1, "--episodes", 2)
+    few = ("--populations", 2, "--agents", 4, "--one-by-one", 1, "--episodes", 2)
+    quick = ("--settings", "fast", "--ways", "plain", *few)
     before = torch.get_float32_matmul_precision()
     run(population, tmp_path, "--environments", bandit_folder, *quick)
     assert torch.get_float32_matmul_precision() == before
@@ -234,6 +235,12 @@ def test_population_counts_every_agent(tmp_path, bandit_folder):
     assert table.read_text() == written
     run(population, tmp_path, "--environments", bandit_folder, *quick, "--precision", "highest", "--fresh")
     assert sum(line in written.splitlines() for line in table.read_text().splitlines()) == 3  # header, and "medium"
+
+
+def test_population_plans_both_ways(bandit_folder):
+    args = population.parse(["--environments", str(bandit_folder), "--settings", "fast", "--precision", "highest"])
+    hows = [population.facts(work, 2)["how"] for work in population.plan(args)]
+    assert hows == ["batches of 16", "batches of 16, compiled", "SB3, one by one"]
 
 
 @pytest.mark.parametrize("task", population.SETTINGS)

@@ -17,6 +17,7 @@ PACKAGE = Path(synthenv.__file__).parent
 
 FLOORS = (
     {"catalogue", "checkpoint", "recipe", "scores", "seeding", "threads", "tree"},
+    {"compiled"},
     {"attention", "nets", "presets", "pretraining", "shelf"},
     {"__init__", "artifact", "strategies", "worlds"},
     {"players", "pretrained", "render", "rollout"},

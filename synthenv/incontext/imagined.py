@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from synthenv.incontext.compiled import compiled
+from synthenv.compiled import compiled
 from synthenv.incontext.transitions import FLAGS, NUMBERS
 from synthenv.incontext.world import Conduct, Simulator
 from synthenv.worlds.base import Outcome, Params, State

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from synthenv import nets
+from synthenv.learners import base
 from synthenv.learners.actor_critic import ActorCritic
 from synthenv.learners.base import Agent
 from synthenv.rollout import Steps
@@ -38,15 +39,20 @@ class A2C(ActorCritic):
 
     def update(self, agent: Agent, steps: Steps, generator: torch.Generator) -> Agent:
         """One gradient step over steps [P, T, N, ...]."""
-        hyper, observation = part(agent, "hyper"), steps.observation.flatten(1, 2)  # [P, T*N, O]
         with torch.no_grad():
             gain, target = self.targets(agent, steps)
-        flat = agent["flat"].detach().requires_grad_()
+        observation, action = steps.observation.flatten(1, 2), steps.action.flatten(1, 2)  # [P, T*N, ...]
+        batch = {"observation": observation, "action": action, "gain": gain, "target": target}
+        return base.run(self, self.improve, agent, batch)
+
+    def improve(self, agent: Agent, batch: Tree) -> Tree:
+        """A gradient step on a batch, leaves [P, B, ...]: the leaves that it changes."""
+        hyper, flat = part(agent, "hyper"), agent["flat"].detach().requires_grad_()
         networks = unravel(flat, self.shapes)
-        log, entropy = self.log_probability(networks, observation, steps.action.flatten(1, 2))
-        error = self.worth(networks, observation) - target
-        loss = hyper["value"] * error.square().mean(1) - (gain * log).mean(1) - hyper["entropy"] * entropy.mean(1)
+        log, entropy = self.log_probability(networks, batch["observation"], batch["action"])
+        error, gained = self.worth(networks, batch["observation"]) - batch["target"], batch["gain"] * log
+        loss = hyper["value"] * error.square().mean(1) - gained.mean(1) - hyper["entropy"] * entropy.mean(1)
         (gradient,) = torch.autograd.grad(loss.sum(), flat)
         gradient = nets.clip_norm(gradient, hyper["max_norm"])
         flat, memory = nets.rmsprop(flat.detach(), gradient, part(agent, "rms"), hyper["rate"])
-        return {**agent, "flat": flat, **prefixed("rms", memory)}
+        return {"flat": flat, **prefixed("rms", memory)}

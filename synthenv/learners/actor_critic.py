@@ -40,6 +40,8 @@ class ActorCritic:
     activation: Literal["tanh", "relu", "silu"] = "tanh"
     orthogonal: bool = True
     """Whether first weights are orthogonal, or torch's own (rl_zoo3's ortho_init: False)."""
+    compiled: bool = False
+    """Whether gradient steps are compiled, once for every size; takes a C++ compiler and a quarter of a minute."""
 
     @cached_property
     def sizes(self) -> tuple[int, int]:

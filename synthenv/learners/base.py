@@ -6,7 +6,8 @@ loop lengths (envs, hidden, batch, ...) is a field of the learner; everything el
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from functools import partial
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -15,12 +16,17 @@ from gymnasium import Space, spaces
 from torch import Tensor
 
 from synthenv import catalogue, rollout
+from synthenv.compiled import merged
 from synthenv.learners.policies import clip
 from synthenv.rollout import Steps
 from synthenv.tree import Tree
 from synthenv.worlds.base import Outcome, Params, Spaces, State, World
 
 Agent = Tree
+
+
+Piece = Callable[[Agent, Tree], Tree]
+"""Of learning: agents and what they learn from -> the leaves of the agents that change. It draws nothing."""
 
 
 class Acting(Protocol):
@@ -95,6 +101,30 @@ def sizes(learner: Acting, task: Spaces) -> tuple[int, int]:
             + (f"try {able}" if able else "nor has any learner")
         )
     return int(task.observation.shape[0]), int(action.n if isinstance(action, spaces.Discrete) else action.shape[0])
+
+
+class Compiling(Acting, Protocol):
+    """A dataclass of settings, one of which says whether pieces of learning are compiled."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def spaces(self) -> Spaces:
+        """Of the task."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether pieces of learning are compiled."""
+
+
+def run(learner: Compiling, piece: Piece, agent: Agent, batch: Tree) -> Agent:
+    """Agents after a piece of learning from a batch, leaves [P, ...]."""
+    if not learner.compiled:
+        return {**agent, **piece(agent, batch)}
+    task = sizes(learner, learner.spaces), isinstance(learner.spaces.action, spaces.Discrete)
+    settings = (getattr(learner, each.name) for each in fields(learner) if each.name != "spaces")
+    bare = {name: leaf for name, leaf in agent.items() if not name.startswith("replay.")}
+    return {**agent, **merged(piece, (learner.name, piece.__name__, task, *settings), bare, batch)}
 
 
 def fill(

@@ -155,25 +155,24 @@ class Guided(Replaying):
         """Values of actions, [P, B] or [P, A, B], for observations [P, O, B]: [P, K, B]."""
         return self.taken(self.judge(critics, observation, action), action)
 
-    def improve_critics(self, agent: Agent, batch: Tree, future: Tensor) -> tuple[Agent, Tensor]:
+    def prepared(self, batch: Tree, generator: torch.Generator) -> Tree:
+        """A minibatch, leaves [P, B, ...], with its vectors in columns, [P, ..., B]."""
+        return {name: leaf.mT.contiguous() if leaf.dim() == 3 else leaf for name, leaf in batch.items()}
+
+    def improve_critics(self, agent: Agent, batch: Tree, future: Tensor) -> tuple[Tree, Tensor]:
         """One step of the critics on squared errors; future [P, B], the value of what follows each transition.
 
-        Returns also what the critics judged before it, as `judge` does.
+        Returns the leaves that it changes, and what the critics judged before it, as `judge` does.
         """
         target = torch.addcmul(batch["reward"], agent["hyper.gamma"][:, None] * ~batch["terminated"], future)
         critics = agent["critics"].detach().requires_grad_()
         judged = self.judge(critics, batch["observation"], batch["action"])
         error = self.taken(judged, batch["action"]) - target[:, None]
         (slope,) = torch.autograd.grad(self.weight * error.square().mean(-1).sum(), critics)
-        return {**agent, **self.climb(agent, "critics", slope)}, judged.detach()
+        return self.climb(agent, "critics", slope), judged.detach()
 
-    def climb(self, agent: Agent, name: str, slope: Tensor) -> Agent:
+    def climb(self, agent: Agent, name: str, slope: Tensor) -> Tree:
         """An Adam step of the leaf [P, D] called `name`: the leaves that it changes."""
         memory = part(agent, f"adam.{name}")
         flat, memory = nets.adam(agent[name].detach(), slope, memory, agent["hyper.rate"])
         return {name: flat, **prefixed(f"adam.{name}", memory)}
-
-
-def in_columns(batch: Tree) -> Tree:
-    """A minibatch, leaves [P, B, ...], with its vectors in columns, [P, ..., B]."""
-    return {name: leaf.mT.contiguous() if leaf.dim() == 3 else leaf for name, leaf in batch.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,8 +11,8 @@ from gymnasium import Space, spaces
 from torch import Tensor
 
 from synthenv import nets
-from synthenv.learners.base import Agent
-from synthenv.learners.critics import Guided, in_columns
+from synthenv.learners.base import Agent, Piece
+from synthenv.learners.critics import Guided
 from synthenv.tree import Tree
 
 
@@ -41,23 +42,23 @@ class DDPG(Guided):
         noise = torch.randn(unit.shape, generator=generator, device=unit.device)
         return self.scaled(torch.addcmul(unit, agent["hyper.noise"][:, None, None], noise).clamp(-1, 1))
 
-    def descend(self, agent: Agent, batch: Tree, generator: torch.Generator) -> Agent:
-        """A step of the critics, then of the actor and the targets, on a minibatch, leaves [P, B, ...]."""
-        batch = in_columns(batch)
+    def pieces(self, agent: Agent) -> Sequence[Piece]:
+        """A step of the critics, then of the actor and the targets."""
+        return self.criticise, self.follow
+
+    def criticise(self, agent: Agent, batch: Tree) -> Tree:
+        """A step of the critics: the leaves that it changes."""
         with torch.no_grad():
-            following = batch["following"]
-            action = self.foreseen(agent, following, generator)
-            future = self.quality(agent["target"], following, action).amin(1)
-        agent, _ = self.improve_critics(agent, batch, future)
-        return {**agent, **self.follow(agent, batch["observation"])}
+            future = self.quality(agent["target"], batch["following"], self.foreseen(agent, batch)).amin(1)
+        return self.improve_critics(agent, batch, future)[0]
 
-    def foreseen(self, agent: Agent, following: Tensor, generator: torch.Generator) -> Tensor:
-        """Unit actions of the target actor: [P, O, B] -> [P, A, B]."""
-        return nets.columns(agent["target_actor"], following, self.actor_sizes, self.activation).tanh()
+    def foreseen(self, agent: Agent, batch: Tree) -> Tensor:
+        """Unit actions of the target actor at what follows: [P, A, B]."""
+        return nets.columns(agent["target_actor"], batch["following"], self.actor_sizes, self.activation).tanh()
 
-    def follow(self, agent: Agent, observation: Tensor) -> Agent:
-        """A step of the actor up the first critic at observations [P, O, B], and of the targets: what they change."""
-        flat = agent["flat"].detach().requires_grad_()
+    def follow(self, agent: Agent, batch: Tree) -> Tree:
+        """A step of the actor up the first critic, and of the targets: the leaves that it changes."""
+        flat, observation = agent["flat"].detach().requires_grad_(), batch["observation"]
         first = agent["critics"][:, : self.critic_length]
         action = nets.columns(flat, observation, self.actor_sizes, self.activation).tanh()
         loss = -self.quality(first, observation, action).mean(-1)

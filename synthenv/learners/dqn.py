@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ from gymnasium import Space, spaces
 from torch import Tensor
 
 from synthenv import nets
-from synthenv.learners.base import Agent
+from synthenv.learners.base import Agent, Piece
 from synthenv.learners.replay import Replaying
 from synthenv.rollout import Steps
 from synthenv.tree import Shapes, Tree, part, prefixed, ravel, shapes, unravel
@@ -110,8 +111,12 @@ class DQN(Replaying):
             agent = {**agent, "target": torch.lerp(agent["target"], agent["flat"], agent["hyper.tau"][:, None])}
         return super().update(agent, steps, generator)
 
-    def descend(self, agent: Agent, batch: Tree, generator: torch.Generator) -> Agent:
-        """One Adam step on the Huber loss of a minibatch, leaves [P, B, ...]."""
+    def pieces(self, agent: Agent) -> Sequence[Piece]:
+        """There is one network."""
+        return (self.improve,)
+
+    def improve(self, agent: Agent, batch: Tree) -> Tree:
+        """One Adam step on the Huber loss of a minibatch, leaves [P, B, ...]: the leaves that it changes."""
         flat = agent["flat"].detach()
         with torch.no_grad():
             future = self.values(agent["target"], batch["following"])
@@ -127,4 +132,4 @@ class DQN(Replaying):
         (gradient,) = torch.autograd.grad(loss.sum(), flat)
         gradient = nets.clip_norm(gradient, agent["hyper.max_norm"])
         flat, memory = nets.adam(flat.detach(), gradient, part(agent, "adam"), agent["hyper.rate"])
-        return {**agent, "flat": flat, **prefixed("adam", memory)}
+        return {"flat": flat, **prefixed("adam", memory)}

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from synthenv import nets
+from synthenv.learners import base
 from synthenv.learners.actor_critic import ActorCritic
 from synthenv.learners.base import Agent
 from synthenv.rollout import Steps
@@ -45,25 +46,29 @@ class PPO(ActorCritic):
 
     def update(self, agent: Agent, steps: Steps, generator: torch.Generator) -> Agent:
         """Several epochs of minibatches, drawn alike for all members, over steps [P, T, N, ...]."""
-        hyper, memory, flat = part(agent, "hyper"), part(agent, "adam"), agent["flat"].detach()
-        observation, action = steps.observation.flatten(1, 2), steps.action.flatten(1, 2)  # [P, T*N, ...]
-        clip = hyper["clip"][:, None]
         with torch.no_grad():
             gain, target = self.targets(agent, steps)
-            before, _ = self.log_probability(unravel(flat, self.shapes), observation, action)
+            observation, action = steps.observation.flatten(1, 2), steps.action.flatten(1, 2)  # [P, T*N, ...]
+            before, _ = self.log_probability(unravel(agent["flat"], self.shapes), observation, action)
+        known = {"observation": observation, "action": action, "before": before, "gain": gain, "target": target}
         for _ in range(self.epochs):
             order = torch.randperm(action.shape[1], generator=generator, device=action.device)
             for rows in order.split(self.batch):
-                flat.requires_grad_()
-                networks = unravel(flat, self.shapes)
-                after, entropy = self.log_probability(networks, observation[:, rows], action[:, rows])
-                ratio, wins = (after - before[:, rows]).exp(), gain[:, rows]
-                if len(rows) > 1:  # one alone has no spread
-                    wins = (wins - wins.mean(1, keepdim=True)) / (wins.std(1, keepdim=True) + 1e-8)
-                surrogate = torch.minimum(ratio * wins, ratio.clamp(1 - clip, 1 + clip) * wins).mean(1)
-                error = self.worth(networks, observation[:, rows]) - target[:, rows]
-                loss = hyper["value"] * error.square().mean(1) - surrogate - hyper["entropy"] * entropy.mean(1)
-                (gradient,) = torch.autograd.grad(loss.sum(), flat)
-                gradient = nets.clip_norm(gradient, hyper["max_norm"])
-                flat, memory = nets.adam(flat.detach(), gradient, memory, hyper["rate"], eps=1e-5)
-        return {**agent, "flat": flat, **prefixed("adam", memory)}
+                agent = base.run(self, self.improve, agent, {name: leaf[:, rows] for name, leaf in known.items()})
+        return agent
+
+    def improve(self, agent: Agent, batch: Tree) -> Tree:
+        """A gradient step on a minibatch, leaves [P, B, ...]: the leaves that it changes."""
+        hyper, flat = part(agent, "hyper"), agent["flat"].detach().requires_grad_()
+        networks, clip, wins = unravel(flat, self.shapes), hyper["clip"][:, None], batch["gain"]
+        after, entropy = self.log_probability(networks, batch["observation"], batch["action"])
+        ratio = (after - batch["before"]).exp()
+        if wins.shape[1] > 1:  # one alone has no spread
+            wins = (wins - wins.mean(1, keepdim=True)) / (wins.std(1, keepdim=True) + 1e-8)
+        surrogate = torch.minimum(ratio * wins, ratio.clamp(1 - clip, 1 + clip) * wins).mean(1)
+        error = self.worth(networks, batch["observation"]) - batch["target"]
+        loss = hyper["value"] * error.square().mean(1) - surrogate - hyper["entropy"] * entropy.mean(1)
+        (gradient,) = torch.autograd.grad(loss.sum(), flat)
+        gradient = nets.clip_norm(gradient, hyper["max_norm"])
+        flat, memory = nets.adam(flat.detach(), gradient, part(agent, "adam"), hyper["rate"], eps=1e-5)
+        return {"flat": flat, **prefixed("adam", memory)}

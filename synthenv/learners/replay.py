@@ -5,6 +5,7 @@ The memory of a member is a ring, leaves [P, rows, ...], written in place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,7 @@ from gymnasium import Space, spaces
 from torch import Tensor
 
 from synthenv.learners import base
-from synthenv.learners.base import Agent
+from synthenv.learners.base import Agent, Piece
 from synthenv.rollout import Steps
 from synthenv.tree import Tree, part, prefixed
 from synthenv.worlds.base import Spaces
@@ -84,6 +85,8 @@ class Replaying:
     """Transitions before the first update, taken at random."""
     hidden: tuple[int, ...] = (256, 256)
     activation: Literal["tanh", "relu", "silu"] = "relu"
+    compiled: bool = False
+    """Whether gradient steps are compiled, once for every size; takes a C++ compiler and a quarter of a minute."""
 
     @cached_property
     def sizes(self) -> tuple[int, int]:
@@ -115,10 +118,21 @@ class Replaying:
                 agent = self.descend(agent, minibatch(replay, seen, self.batch, generator), generator)
         return agent
 
+    def descend(self, agent: Agent, batch: Tree, generator: torch.Generator) -> Agent:
+        """One gradient step on a minibatch, leaves [P, B, ...]."""
+        batch = self.prepared(batch, generator)
+        for piece in self.pieces(agent):
+            agent = base.run(self, piece, agent, batch)
+        return agent
+
     def start(self, hyper: Tree, generator: torch.Generator) -> Agent:
         """Networks and optimizers, leaves [P, ...]; hyper leaves [P]."""
         raise NotImplementedError
 
-    def descend(self, agent: Agent, batch: Tree, generator: torch.Generator) -> Agent:
-        """One gradient step on a minibatch, leaves [P, B, ...]."""
+    def prepared(self, batch: Tree, generator: torch.Generator) -> Tree:
+        """A minibatch, leaves [P, B, ...], as the pieces of a gradient step take it, with all that they draw."""
+        return batch
+
+    def pieces(self, agent: Agent) -> Sequence[Piece]:
+        """A gradient step: what to do one after the other."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -12,8 +13,8 @@ from gymnasium import Space, spaces
 from torch import Tensor
 
 from synthenv import nets
-from synthenv.learners.base import Agent
-from synthenv.learners.critics import Guided, in_columns
+from synthenv.learners.base import Agent, Piece
+from synthenv.learners.critics import Guided
 from synthenv.learners.policies import Categorical
 from synthenv.tree import Tree, prefixed
 
@@ -61,44 +62,50 @@ class SAC(Guided):
         noise = torch.randn((*head.shape[:2], self.sizes[1]), generator=generator, device=head.device)
         return self.scaled(drawn(head.mT, noise.mT)[0].mT)
 
-    def descend(self, agent: Agent, batch: Tree, generator: torch.Generator) -> Agent:
-        """A step of alpha, of the critics, of the actor and of the target, on a minibatch, leaves [P, B, ...]."""
-        batch, alpha = in_columns(batch), agent["log_alpha"].exp()
+    def prepared(self, batch: Tree, generator: torch.Generator) -> Tree:
+        """In columns; for a Box with normal noise [A, B] of actions that follow, and that the actor is judged by."""
+        batch = super().prepared(batch, generator)
+        names = () if self.box is None else ("noise.following", "noise.observation")
+        shape, device = batch["action"].shape[1:], generator.device
+        return {**batch, **{name: torch.randn(shape, generator=generator, device=device) for name in names}}
+
+    def pieces(self, agent: Agent) -> Sequence[Piece]:
+        """All at once, for what the critics judged serves the actor too."""
+        return (self.improve,)
+
+    def improve(self, agent: Agent, batch: Tree) -> Tree:
+        """A step of alpha, of the critics, of the actor and of the target: the leaves that they change."""
+        alpha = agent["log_alpha"].exp()
         with torch.no_grad():
-            quality, entropy = self.prospect(agent["flat"], agent["target"], batch["following"], generator)
-        agent, judged = self.improve_critics(agent, batch, quality + alpha * entropy)
+            noise = batch.get("noise.following")
+            quality, entropy = self.prospect(agent["flat"], agent["target"], batch["following"], noise)
+        critics, judged = self.improve_critics(agent, batch, quality + alpha * entropy)
         flat = agent["flat"].detach().requires_grad_()
-        quality, entropy = self.prospect(
-            flat, agent["critics"], batch["observation"], generator, judged if self.box is None else None
-        )
+        noise, said = batch.get("noise.observation"), judged if self.box is None else None
+        quality, entropy = self.prospect(flat, critics["critics"], batch["observation"], noise, said)
         (slope,) = torch.autograd.grad(-(quality + alpha * entropy).mean(-1).sum(), flat)
         spare = entropy.detach().mean(-1, keepdim=True) - self.entropy_wanted(agent)[:, None]
         return {
-            **agent,
+            **critics,
             **self.climb(agent, "flat", slope),
             **self.climb(agent, "log_alpha", spare),
-            "target": torch.lerp(agent["target"], agent["critics"], agent["hyper.tau"][:, None]),
+            "target": torch.lerp(agent["target"], critics["critics"], agent["hyper.tau"][:, None]),
         }
 
     def prospect(
-        self,
-        flat: Tensor,
-        critics: Tensor,
-        observation: Tensor,
-        generator: torch.Generator,
-        judged: Tensor | None = None,
+        self, flat: Tensor, critics: Tensor, observation: Tensor, noise: Tensor | None, judged: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """What the policy is worth to the less convinced critic, and its entropy: [P, O, B] -> [P, B] each.
 
-        flat [P, D], critics [P, K*D']; judged [P, K, A, B], what they say of all choices, spares asking them.
-        Expectations over choices; for a Box, of one draw, whose noise members share as they share rows.
+        flat [P, D], critics [P, K*D']; noise [A, B], which members share as they share rows, None for choices; judged
+        [P, K, A, B], what critics say of all choices, spares asking them. Expectations over choices; for a Box, of one
+        draw.
         """
         head = nets.columns(flat, observation, self.actor_sizes, self.activation)
-        if self.box is None:
+        if noise is None:
             log = head.log_softmax(1)  # [P, A, B]
             chance, least = log.exp(), (self.judge(critics, observation) if judged is None else judged).amin(1)
             return (chance * least).sum(1), -(chance * log).sum(1)
-        noise = torch.randn((self.sizes[1], head.shape[2]), generator=generator, device=head.device)
         action, log = drawn(head, noise)
         return self.quality(critics, observation, action).amin(1), -log
 

@@ -165,7 +165,8 @@ def test_alpha_brings_about_the_entropy_aimed_at(world, ratio):
         agent = learner.descend(agent, batch, generator)
     with torch.no_grad():
         often = batch["observation"].mT.repeat(1, 1, 100)
-        _, entropy = learner.prospect(agent["flat"], agent["critics"], often, generator)
+        noise = None if world is DISCRETE else torch.randn((2, often.shape[2]), generator=generator)
+        _, entropy = learner.prospect(agent["flat"], agent["critics"], often, noise)
     wanted = ratio * (2 if world is BOX else math.log(2))
     torch.testing.assert_close(entropy.mean(1), wanted, rtol=0, atol=0.3 if world is BOX else 0.03)
     price = agent["log_alpha"][:, 0]

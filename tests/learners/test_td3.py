@@ -49,8 +49,9 @@ def test_smooths_targets_with_clipped_noise():
     noise, clip = torch.tensor([0.2, 0.0, 0.5]), torch.tensor([0.5, 0.5, 0.1])
     learner, agent = made("td3", given={"target_noise": noise, "target_clip": clip})
     following = torch.randn((POPULATION, 4, 1), generator=seeded(1)).expand(-1, -1, 20_000)
-    plain = super(type(learner), learner).foreseen(agent, following, seeded())
-    foreseen = learner.foreseen(agent, following, seeded())
+    batch = {"following": following, "noise": torch.randn((2, 20_000), generator=seeded())}
+    plain = super(type(learner), learner).foreseen(agent, batch)
+    foreseen = learner.foreseen(agent, batch)
     assert plain.shape == foreseen.shape == (POPULATION, 2, 20_000)
     assert foreseen.abs().max() <= 1
     added = foreseen - plain
