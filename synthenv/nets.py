@@ -186,8 +186,7 @@ def _back(w: Tensor, slope: Tensor) -> Tensor:
 
 def _outer(x: Tensor, slope: Tensor) -> Tensor:
     """Slopes of its weights: [P, I, N], [P, O, N] -> [P, I, O]."""
-    few = min(x.shape[1], slope.shape[1]) <= FEW
-    if tracing() and few:
+    if tracing() and min(x.shape[1], slope.shape[1]) <= FEW:
         return (x[:, :, None] * slope[:, None]).sum(-1)
     # a product is slow where its last size is small
     return torch.bmm(x, slope.mT) if slope.shape[1] >= x.shape[1] else torch.bmm(slope, x.mT).mT

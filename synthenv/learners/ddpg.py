@@ -44,9 +44,9 @@ class DDPG(Guided):
 
     def pieces(self, agent: Agent) -> Sequence[Piece]:
         """A step of the critics, then of the actor and the targets."""
-        return self.criticise, self.follow
+        return self.improve, self.follow
 
-    def criticise(self, agent: Agent, batch: Tree) -> Tree:
+    def improve(self, agent: Agent, batch: Tree) -> Tree:
         """A step of the critics: the leaves that it changes."""
         with torch.no_grad():
             future = self.quality(agent["target"], batch["following"], self.foreseen(agent, batch)).amin(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ from gymnasium import Space, spaces
 from torch import Tensor
 
 from synthenv import nets
-from synthenv.learners.base import Agent, Piece
+from synthenv.learners.base import Agent
 from synthenv.learners.replay import Replaying
 from synthenv.rollout import Steps
 from synthenv.tree import Shapes, Tree, part, prefixed, ravel, shapes, unravel
@@ -110,10 +109,6 @@ class DQN(Replaying):
         if (before + steps.reward[0].numel()) // self.target_every > before // self.target_every:
             agent = {**agent, "target": torch.lerp(agent["target"], agent["flat"], agent["hyper.tau"][:, None])}
         return super().update(agent, steps, generator)
-
-    def pieces(self, agent: Agent) -> Sequence[Piece]:
-        """There is one network."""
-        return (self.improve,)
 
     def improve(self, agent: Agent, batch: Tree) -> Tree:
         """One Adam step on the Huber loss of a minibatch, leaves [P, B, ...]: the leaves that it changes."""

@@ -135,4 +135,8 @@ class Replaying:
 
     def pieces(self, agent: Agent) -> Sequence[Piece]:
         """A gradient step: what to do one after the other."""
+        return (self.improve,)
+
+    def improve(self, agent: Agent, batch: Tree) -> Tree:
+        """What learns first from a prepared minibatch: the leaves that it changes."""
         raise NotImplementedError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ from gymnasium import Space, spaces
 from torch import Tensor
 
 from synthenv import nets
-from synthenv.learners.base import Agent, Piece
+from synthenv.learners.base import Agent
 from synthenv.learners.critics import Guided
 from synthenv.learners.policies import Categorical
 from synthenv.tree import Tree, prefixed
@@ -69,12 +68,11 @@ class SAC(Guided):
         shape, device = batch["action"].shape[1:], generator.device
         return {**batch, **{name: torch.randn(shape, generator=generator, device=device) for name in names}}
 
-    def pieces(self, agent: Agent) -> Sequence[Piece]:
-        """All at once, for what the critics judged serves the actor too."""
-        return (self.improve,)
-
     def improve(self, agent: Agent, batch: Tree) -> Tree:
-        """A step of alpha, of the critics, of the actor and of the target: the leaves that they change."""
+        """A step of alpha, of the critics, of the actor and of the target: the leaves that they change.
+
+        In one piece, for what the critics judge serves the actor too.
+        """
         alpha = agent["log_alpha"].exp()
         with torch.no_grad():
             noise = batch.get("noise.following")

@@ -33,7 +33,7 @@ class TD3(DDPG):
 
     def pieces(self, agent: Agent) -> Sequence[Piece]:
         """As DDPG's, without the second where it is no member's turn."""
-        return super().pieces(agent) if self.due(agent["adam.critics.count"] + 1, agent).any() else (self.criticise,)
+        return super().pieces(agent) if self.due(agent["adam.critics.count"] + 1, agent).any() else (self.improve,)
 
     def due(self, count: Tensor, agent: Agent) -> Tensor:
         """Whose actor moves after this many steps of the critics: [P] -> bool [P]."""
