@@ -195,6 +195,12 @@ class StatesStage:
     sizes a velocity that never exceeds 0.07 is a constant."""
     graded: bool = False
     """Widen each state by a factor of its own, from none to all, instead of all of them fully."""
+    nearest: float = 0.0
+    """Where the grades begin: 0 at states as they were visited, towards 1 nearer to full widening."""
+    telling: float = 0.0
+    """Leave out widened states in which a random action costs too little: less than this share of the way from the
+    least to the most that it costs in any of them. Where it hardly matters what is done, an agent with small steps
+    learns to do nothing in particular, and takes that for an answer elsewhere."""
     reach: float = 1.2
     """Half-width of the observation box over the widened states' far end (their 99.9 % quantile)."""
     updates: int = 300
@@ -287,6 +293,9 @@ class EnvRecipe:
     margin: float = 0.0
     """Share of the half of a Box that best actions keep off its edges, where losses grow faster: for learners whose
     actions are clipped."""
+    shift: float = 0.0
+    """What is added to every reward, bandit form only, where it leaves best actions as they are. About half of what the
+    worst costs puts rewards around 0, where a critic begins: agents with small steps then lose no time."""
     horizon: int = 1
     """Steps of an episode at most: before truncation in the MDP form, 1 in the bandit form."""
     paired: bool = False

@@ -40,12 +40,14 @@ def random_artifact(
     target: str = "CartPole-v1",
     layers: tuple[int, ...] = (),
     margin: float = 0.0,
+    shift: float = 0.0,
 ) -> Path:
     """An environment of random networks, complete on disk; about one step in ten ends an MDP's episode."""
     horizon = HORIZON if form == "mdp" else 1
     recipe = EnvRecipe(
-        folder.name, target, form, hidden=8, layers=layers, activation=activation, margin=margin, horizon=horizon
-    )
+        folder.name, target, form, hidden=8, layers=layers, activation=activation, margin=margin, shift=shift,
+        horizon=horizon,
+    )  # fmt: skip
     action, *box, against = TARGETS[target]
     centre, reach = map(torch.tensor, box)
     world = worlds.synthetic(recipe, action, centre, reach)

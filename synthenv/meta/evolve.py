@@ -101,6 +101,16 @@ def check(recipe: EnvRecipe, real: RealTask | None = None) -> None:
         raise ValueError("greedy.calm is a price in evolution, greedy.learner trains instead; leave one of them out")
     if not recipe.states.soft > 0:
         raise ValueError(f"expected states.soft above 0, 1 for the teacher as it is, got {recipe.states.soft}")
+    if not 0 <= recipe.states.nearest < 1:
+        raise ValueError(f"expected states.nearest of 0 or more and below 1, got {recipe.states.nearest}")
+    if recipe.states.nearest and not recipe.states.graded:
+        raise ValueError("states.nearest is where grades begin, of which there are none; set states.graded: true")
+    if not 0 <= recipe.states.telling < 1:
+        raise ValueError(f"expected states.telling of 0 or more and below 1, got {recipe.states.telling}")
+    if not math.isfinite(recipe.shift):
+        raise ValueError(f"expected shift to be a number, got {recipe.shift}")
+    if recipe.shift and recipe.form == "mdp":
+        raise ValueError("shift is for the bandit form: where episodes go on it makes long ones better or worse")
     if recipe.inner.enabled and not recipe.inner.loops:
         raise ValueError("inner.loops is empty: name a kind of inner loop, or switch the stage off (enabled: false)")
     size = spaces.observation.shape
@@ -157,15 +167,17 @@ def states_stage(
     def fit() -> tuple[Tree, dict[str, Any], int]:
         """The start network and the rewards at their scale; how near its draws are; no further real step."""
         rows = len(seen["observation"])
-        spread = states.between(factor, rows, run.generator("graded")) if stage.graded else factor
+        spread = states.between(factor, rows, stage.nearest, run.generator("graded")) if stage.graded else factor
         u = states.widened(synthetic, seen["observation"], spread)
         reward = states.rewrite(part(params, "reward"), old, synthetic)
         reward = synthetic.payoff.soften(reward, stage.soft)
         reward = synthetic.payoff.standard(reward, u[None], stage.scale, recipe.activation)
-        start, distance = states.fit_start(synthetic, part(params, "start"), u, stage.updates, run.generator("fit"))
         shape = {"noise.reward": stage.noise, "height.reward": stage.height}
         taught = {name: torch.full_like(params[name], value) for name, value in shape.items()}
-        taught |= {**prefixed("start", start), **prefixed("reward", reward)}
+        taught |= prefixed("reward", reward)
+        u = states.telling(synthetic, taught, u, stage.telling)
+        start, distance = states.fit_start(synthetic, part(params, "start"), u, stage.updates, run.generator("fit"))
+        taught |= prefixed("start", start)
         return taught, {"energy_distance": distance}, 0
 
     return synthetic, {**params, **run.once("states", fit)}, seen, factor

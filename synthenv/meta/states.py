@@ -79,10 +79,17 @@ def widened(synthetic: SyntheticBandit, observations: Tensor, factor: Tensor) ->
     return synthetic.unit(synthetic.centre + factor * (observations - synthetic.centre))
 
 
-def between(factor: Tensor, rows: int, generator: torch.Generator) -> Tensor:
-    """For each of some rows a dilation between none and factor [O], as likely in each octave: [M, O]."""
-    power = torch.rand((rows, 1), generator=generator, device=factor.device)
+def between(factor: Tensor, rows: int, nearest: float, generator: torch.Generator) -> Tensor:
+    """For each of some rows a dilation from factor^nearest to factor [O], as likely in each octave: [M, O]."""
+    power = nearest + (1 - nearest) * torch.rand((rows, 1), generator=generator, device=factor.device)
     return factor**power
+
+
+def telling(synthetic: SyntheticBandit, params: Tree, u: Tensor, share: float) -> Tensor:
+    """Those of the unit states [M, O] in which a random action costs at least that share of the way from the least to
+    the most that it costs in any."""
+    cost = synthetic.regret(params, u[None])[0]
+    return u[cost >= torch.lerp(cost.min(), cost.max(), share)]
 
 
 def rewrite(reward: Tree, old: SyntheticBandit, new: SyntheticBandit) -> Tree:

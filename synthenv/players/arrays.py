@@ -26,7 +26,7 @@ class NumpyBandit:
         self.payoff: NumpyPayoff = payoff_of(world.payoff)
         self.centre, self.reach = world.centre.numpy(), world.reach.numpy()
         self.starts, self.rewards = network(params, "start"), network(params, "reward")
-        self.noise, self.height = noise(params), float(params["height.reward"])
+        self.noise, self.height, self.shift = noise(params), float(params["height.reward"]), world.shift
 
     def start(self, generator: torch.Generator, n: int) -> State:
         """First states u [N, O] from the very latents that the world would draw."""
@@ -51,6 +51,7 @@ class NumpyBandit:
         loss /= self.height
         paid: Floats = np.tanh(loss, out=loss)
         paid *= -self.height
+        paid += self.shift
         return paid
 
     def array(self, data: Any) -> npt.NDArray[Any]:

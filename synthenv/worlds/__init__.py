@@ -58,4 +58,7 @@ def synthetic(
 ) -> SyntheticBandit:
     """The untrained world that a recipe asks for, with the target's actions, observing the box centre +- reach, [O]."""
     form: type[SyntheticBandit] = named(recipe.form)
-    return form(action, reach, centre, recipe.hidden, recipe.latent, recipe.activation, recipe.layers, recipe.margin)
+    return form(
+        action, reach, centre, recipe.hidden, recipe.latent, recipe.activation, recipe.layers, recipe.margin,
+        recipe.shift,
+    )  # fmt: skip

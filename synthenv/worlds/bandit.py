@@ -36,6 +36,9 @@ class SyntheticBandit:
     difference between states, or its critic's errors, until the policy is lost: luck is no direction to follow. And
     one dear mistake after a long calm throws an adaptive optimizer far off: no mistake is dear.
 
+    `shift` is added to every reward. Best actions stay what they are, for every episode is one step long; but a critic
+    begins at 0, and if that is where rewards lie on average it learns at once what they say about actions.
+
     Parameters: start.* (latent -> O), reward.* (O -> K), noise.reward and height.reward [P, 1], positive.
     State u [P, N, O].
     """
@@ -52,11 +55,13 @@ class SyntheticBandit:
         activation: str = "tanh",
         layers: tuple[int, ...] = (),
         margin: float = 0.0,
+        shift: float = 0.0,
     ) -> None:
         """`action` is the target task's action space; reach and centre [O] span the box that observations live in.
 
         layers: widths of the reward network's hidden layers, if not one of `hidden`; in the MDP form also of the
         network that foresees what follows. margin: share of a Box that best actions keep off its edges.
+        shift: what the best action earns.
         """
         self.payoff = payoff_of(action, margin)
         self.reach, self.centre = reach.float(), centre.float()
@@ -64,7 +69,7 @@ class SyntheticBandit:
         box = spaces.Box(low.cpu().numpy(), high.cpu().numpy())
         self.spaces = Spaces(box, own(action))
         self.hidden, self.latent, self.activation = hidden, latent, activation
-        self.layers, self.margin = layers or (hidden,), margin
+        self.layers, self.margin, self.shift = layers or (hidden,), margin, shift
 
     @property
     def observation_size(self) -> int:
@@ -106,7 +111,7 @@ class SyntheticBandit:
     def pay(self, params: Params, state: State, action: Tensor, generator: torch.Generator | None) -> Tensor:
         """Bounded advantage of actions, and luck; without a generator, what is expected: [P, N]."""
         height = params["height.reward"]  # [P, 1]
-        paid = -height * (self.payoff.loss(self.preferences(params, state["u"]), action) / height).tanh()
+        paid = self.shift - height * (self.payoff.loss(self.preferences(params, state["u"]), action) / height).tanh()
         if generator is None:
             return paid
         luck = torch.randn(paid.shape, generator=generator, device=paid.device)

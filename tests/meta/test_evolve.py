@@ -226,6 +226,18 @@ def test_a_soft_teacher_is_the_same_one_that_pushes_less(case, tmp_path):
         torch.testing.assert_close(soft.weights[name][..., 0], 0.5 * plain.weights[name][..., 0])
 
 
+@pytest.mark.parametrize("setting", [{"nearest": 0.5}, {"telling": 0.3}])
+def test_which_states_are_shown_changes_first_states(case, tmp_path, setting):
+    """And how large rewards of choices are, which goes by the states they are spread over, left out or not."""
+    stage = StatesStage(episodes=4, updates=2, graded=True)
+    some, plain = (
+        made(without(case, "greedy", "dynamics", "inner", states=states), tmp_path / name).weights
+        for name, states in (("some", replace(stage, **setting)), ("plain", stage))
+    )
+    scaled = "nearest" in setting and case[1] == "CartPole-v1"
+    assert different(plain, some) == ({"start", "reward"} if scaled else {"start"})
+
+
 def test_dynamics_do_not_need_widened_states(tmp_path):
     """Without stage 2 they are learned in the first box, whose edge a greedy policy may leave."""
     found = made(without(MDP, "states", "inner"), tmp_path)
@@ -273,6 +285,11 @@ BAD = {
     "hyperparameter": (Inner("ppo", draws={"ratte": (1.0,)}), "did you mean 'rate'"),
     "no-values": (Inner("ppo", draws={"rate": ()}), "rate"),
     "soft": (replace(GOOD, states=StatesStage(soft=-0.2)), "states.soft above 0, 1 for the teacher as it is, got -0.2"),
+    "nearest": (replace(GOOD, states=StatesStage(graded=True, nearest=1.0)), "nearest of 0 or more and below 1, got 1"),
+    "no-grades": (replace(GOOD, states=StatesStage(nearest=0.5)), "set states.graded: true"),
+    "telling": (replace(GOOD, states=StatesStage(telling=-0.1)), "telling of 0 or more and below 1, got -0.1"),
+    "shift": (replace(GOOD, shift=float("nan")), "shift to be a number, got nan"),
+    "shift-mdp": (replace(GOOD, form="mdp", shift=1.0), "shift is for the bandit form"),
     "calm": (replace(GOOD, greedy=replace(GOOD.greedy, calm=-1.0)), "greedy.calm to be a price of 0 or more, got -1.0"),
     "calm-learner": (
         replace(GOOD, greedy=replace(GOOD.greedy, calm=1.0, learner=Inner("ppo"))),

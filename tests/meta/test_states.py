@@ -153,15 +153,30 @@ def test_every_dimension_and_every_state_is_widened_by_its_own_factor(new):
 def test_graded_factors_lie_between_none_and_all():
     """One power for all dimensions of a state, as likely in each octave."""
     factor = torch.tensor([1.0, 2.0, 8.0])
-    each = states.between(factor, 4000, seeded())
+    each = states.between(factor, 4000, 0.0, seeded())
     assert each.shape == (4000, 3)
     assert (each[:, 0] == 1).all()
     assert ((each >= 1) & (each <= factor)).all()
     torch.testing.assert_close(each[:, 1] ** 3, each[:, 2])
     octaves = each[:, 2].log2()
     torch.testing.assert_close(octaves.histc(3, 0, 3) / 4000, torch.full((3,), 1 / 3), rtol=0, atol=0.03)
-    assert torch.equal(each, states.between(factor, 4000, seeded()))
-    assert not torch.equal(each, states.between(factor, 4000, seeded(1)))
+    assert torch.equal(each, states.between(factor, 4000, 0.0, seeded()))
+    assert not torch.equal(each, states.between(factor, 4000, 0.0, seeded(1)))
+    far = states.between(factor, 4000, 1 / 3, seeded())
+    assert far[:, 2].min() >= 2
+    torch.testing.assert_close(far[:, 2].log2().histc(2, 1, 3) / 4000, torch.full((2,), 0.5), rtol=0, atol=0.03)
+
+
+def test_states_in_which_no_action_costs_much_are_left_out(old):
+    params = toys.teaching(old)
+    u = 2 * torch.rand((500, 4), generator=seeded()) - 1
+    cost = old.regret(params, u[None])[0]
+    kept = states.telling(old, params, u, 0.25)
+    assert 0 < len(kept) < 500
+    torch.testing.assert_close(kept, u[cost >= 0.75 * cost.min() + 0.25 * cost.max()])
+    assert torch.equal(states.telling(old, params, u, 0.0), u)
+    same = u[:1].expand(8, -1)
+    assert torch.equal(states.telling(old, params, same, 0.9), same), "where all cost the same, all are kept"
 
 
 def test_visits_are_real_steps_with_more_slips_from_episode_to_episode(old):

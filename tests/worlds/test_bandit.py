@@ -55,6 +55,18 @@ def test_pays_what_its_reward_network_says_and_ends(world):
         torch.testing.assert_close(outcome.reward[p], height[p] * (advantage / height[p]).tanh())
 
 
+def test_a_shift_is_added_to_every_reward_and_changes_no_best_action(world):
+    shifted = worlds.named("bandit")(PUSH, REACH, CENTRE, hidden=16, latent=3, shift=0.75)
+    params = world.init(seeded(), POPULATION)
+    state = world.reset(params, seeded(1), N)
+    best = world.best_action(params, world.observe(params, state))
+    assert torch.equal(shifted.best_action(params, world.observe(params, state)), best)
+    for action in (best, 1 - best):
+        plain, more = (one.step(params, state, action)[1].reward for one in (world, shifted))
+        torch.testing.assert_close(more, plain + 0.75)
+    torch.testing.assert_close(shifted.step(params, state, best)[1].reward, torch.full((POPULATION, N), 0.75))
+
+
 def test_pays_for_the_distance_from_its_vertex(steered):
     """Outputs are the vertex and the logarithms of curvatures; both in actions scaled to [-1, 1]."""
     params = steered.init(seeded(), POPULATION)
