@@ -49,11 +49,11 @@ With `gym.make(..., delay=1.0)` the best actions stay the same and rewards come 
 
 LOSSES = {
     "choices": """\
-Rewards are in advantage form, r(s, a) - max_b r(s, b), and come with luck: the best action earns 0 on average in every
+Rewards are in advantage form, r(s, a) - max_b r(s, b), and come with luck: the best action earns {} on average in every
 state, so the optimal policy is known, whatever the discount.""",
     "box": """\
 Rewards are in advantage form: an action loses by its distance from the best one, at first by the square of it, never
-more than a bound, and there may be luck besides. The best action earns 0 on average in every state, so the optimal
+more than a bound, and there may be luck besides. The best action earns {} on average in every state, so the optimal
 policy is known, whatever the discount.""",
 }
 """How an action is paid for, by the kind of action."""
@@ -107,7 +107,7 @@ env = gym.make("synthenv:{recipe.id}")
 
 {nature}
 
-{LOSSES["choices" if "n" in spaces["action"] else "box"]}
+{LOSSES["choices" if "n" in spaces["action"] else "box"].format(f"{recipe.shift:g}")}
 
 It is no model of the task: its states are spread wider than those of a real episode, and its returns mean nothing by
 themselves. Judge an agent by what it does in {recipe.target}.

@@ -9,7 +9,7 @@ from synthenv import cards, shelf
 from synthenv.artifact import load
 from synthenv.recipe import DynamicsStage, GreedyStage, Inner
 from synthenv.scores import Trial, statistics
-from tests.conftest import random_artifact
+from tests.conftest import TARGETS, random_artifact
 
 
 def trials(environment):
@@ -61,6 +61,14 @@ def test_an_mdp_says_how_it_goes_on_and_ends(tmp_path, settings, said):
     made = load(folder)
     text = cards.card_text(replace(made, recipe=replace(made.recipe, **settings)))
     assert all(words in text for words in said)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("shift", "earned"), [(0.0, "0"), (1.5, "1.5")])
+def test_a_card_says_what_the_best_action_earns(tmp_path, target, shift, earned):
+    folder = random_artifact(tmp_path / "A-v0", "bandit", target=target, shift=shift)
+    add_facts(folder, real_steps=1, seconds=1, cpu_seconds=1)
+    assert f"best action earns {earned} on average in every" in cards.card_text(load(folder))
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,9 @@ class SyntheticBandit:
     difference between states, or its critic's errors, until the policy is lost: luck is no direction to follow. And
     one dear mistake after a long calm throws an adaptive optimizer far off: no mistake is dear.
 
-    `shift` is added to every reward. Best actions stay what they are, for every episode is one step long; but a critic
-    begins at 0, and if that is where rewards lie on average it learns at once what they say about actions.
+    `shift`, 0 unless it is given, is added to every reward. Best actions stay what they are, for every episode is one
+    step long; but a critic begins at 0, and if that is where rewards lie on average it learns at once what they say
+    about actions.
 
     Parameters: start.* (latent -> O), reward.* (O -> K), noise.reward and height.reward [P, 1], positive.
     State u [P, N, O].
