@@ -56,7 +56,7 @@ Rewards are in advantage form: an action loses by its distance from the best one
 more than a bound, and there may be luck besides. The best action earns {} on average in every state, so the optimal
 policy is known, whatever the discount.""",
 }
-"""How an action is paid for, by the kind of action."""
+"""How an action is paid for, by the kind of action; the blank is what the best one earns."""
 
 
 def card_text(artifact: Artifact, plot: bool = False) -> str:

@@ -101,12 +101,11 @@ def check(recipe: EnvRecipe, real: RealTask | None = None) -> None:
         raise ValueError("greedy.calm is a price in evolution, greedy.learner trains instead; leave one of them out")
     if not recipe.states.soft > 0:
         raise ValueError(f"expected states.soft above 0, 1 for the teacher as it is, got {recipe.states.soft}")
-    if not 0 <= recipe.states.nearest < 1:
-        raise ValueError(f"expected states.nearest of 0 or more and below 1, got {recipe.states.nearest}")
+    for name in ("nearest", "telling"):
+        if not 0 <= (share := getattr(recipe.states, name)) < 1:
+            raise ValueError(f"expected states.{name} of 0 or more and below 1, got {share}")
     if recipe.states.nearest and not recipe.states.graded:
         raise ValueError("states.nearest is where grades begin, of which there are none; set states.graded: true")
-    if not 0 <= recipe.states.telling < 1:
-        raise ValueError(f"expected states.telling of 0 or more and below 1, got {recipe.states.telling}")
     if not math.isfinite(recipe.shift):
         raise ValueError(f"expected shift to be a number, got {recipe.shift}")
     if recipe.shift and recipe.form == "mdp":

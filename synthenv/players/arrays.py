@@ -47,11 +47,12 @@ class NumpyBandit:
         return Moved(state, self.observe(state), paid, np.ones(len(action), dtype=np.bool_))
 
     def pay(self, loss: Floats) -> Floats:
-        """Rewards for losses [N], bounded as the world bounds them."""
+        """Rewards for losses [N], bounded and shifted as the world does it."""
         loss /= self.height
         paid: Floats = np.tanh(loss, out=loss)
         paid *= -self.height
-        paid += self.shift
+        if self.shift:  # most worlds have none, and adding 0 is a twentieth of a step
+            paid += self.shift
         return paid
 
     def array(self, data: Any) -> npt.NDArray[Any]:

@@ -110,7 +110,7 @@ class SyntheticBandit:
         return state, Outcome(self.observe(params, state), paid, torch.ones_like(paid, dtype=torch.bool))
 
     def pay(self, params: Params, state: State, action: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Bounded advantage of actions, and luck; without a generator, what is expected: [P, N]."""
+        """Bounded advantage of actions, shifted, and luck; without a generator, what is expected: [P, N]."""
         height = params["height.reward"]  # [P, 1]
         paid = self.shift - height * (self.payoff.loss(self.preferences(params, state["u"]), action) / height).tanh()
         if generator is None:
