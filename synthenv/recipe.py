@@ -165,6 +165,10 @@ class GreedyStage:
     candidates find some."""
     slips: float = 0.1
     """Share of real actions replaced by random ones, so that what wins recovers from an imperfect agent."""
+    misread: float = 0.0
+    """Deviation of an error in what is observed, drawn for each episode and dimension and kept to its end, in units of
+    the reach of a random policy's observations. An agent's policy turns a little too early or too late, and does so
+    every time: what wins shall bear that."""
     calm: float = 0.0
     """What the fitness loses when the policy's action changes from one step to the next: by a half of a Box, or to
     another choice. A policy that moves gently is within reach of agents with few or small steps. The price rises from
@@ -201,6 +205,9 @@ class StatesStage:
     """Leave out widened states in which a random action costs too little: less than this share of the way from the
     least to the most that it costs in any of them. Where it hardly matters what is done, an agent with small steps
     learns to do nothing in particular, and takes that for an answer elsewhere."""
+    stubborn: float = 0.0
+    """Share of first states that policies see which never change their action. Agents who learned too little, or lost
+    what they had learned, behave like that, and where it takes them the greedy policy does not go."""
     reach: float = 1.2
     """Half-width of the observation box over the widened states' far end (their 99.9 % quantile)."""
     updates: int = 300

@@ -95,13 +95,14 @@ def check(recipe: EnvRecipe, real: RealTask | None = None) -> None:
     teaching = (recipe.greedy.learner,) if recipe.greedy.enabled and recipe.greedy.learner else ()
     for loop in teaching:
         teacher(recipe, real, loop)
-    if not 0 <= recipe.greedy.calm < math.inf:
-        raise ValueError(f"expected greedy.calm to be a price of 0 or more, got {recipe.greedy.calm}")
-    if recipe.greedy.calm and teaching:
-        raise ValueError("greedy.calm is a price in evolution, greedy.learner trains instead; leave one of them out")
+    for name in ("calm", "misread"):
+        if not 0 <= (size := getattr(recipe.greedy, name)) < math.inf:
+            raise ValueError(f"expected greedy.{name} of 0 or more, got {size}")
+        if size and teaching:
+            raise ValueError(f"greedy.{name} is for evolution, greedy.learner trains instead; leave one of them out")
     if not recipe.states.soft > 0:
         raise ValueError(f"expected states.soft above 0, 1 for the teacher as it is, got {recipe.states.soft}")
-    for name in ("nearest", "telling"):
+    for name in ("nearest", "telling", "stubborn"):
         if not 0 <= (share := getattr(recipe.states, name)) < 1:
             raise ValueError(f"expected states.{name} of 0 or more and below 1, got {share}")
     if recipe.states.nearest and not recipe.states.graded:
@@ -163,11 +164,18 @@ def states_stage(
     edge = far * states.dilation(far, stage.reach * stage.widen, stage.reach * stage.floor)
     synthetic = worlds.synthetic(recipe, real.spaces.action, centre, edge)
 
+    lost = {}
+    if stage.stubborn:
+        lost = run.once("stubborn", lambda: states.stubbornness(real, old, stage, run.generator("stubborn")))
+
+    def spread(observations: Tensor, generator: torch.Generator) -> Tensor:
+        """Real observations [M, O] as widened unit states."""
+        grades = states.between(factor, len(observations), stage.nearest, generator) if stage.graded else factor
+        return states.widened(synthetic, observations, grades)
+
     def fit() -> tuple[Tree, dict[str, Any], int]:
         """The start network and the rewards at their scale; how near its draws are; no further real step."""
-        rows = len(seen["observation"])
-        spread = states.between(factor, rows, stage.nearest, run.generator("graded")) if stage.graded else factor
-        u = states.widened(synthetic, seen["observation"], spread)
+        u = spread(seen["observation"], run.generator("graded"))
         reward = states.rewrite(part(params, "reward"), old, synthetic)
         reward = synthetic.payoff.soften(reward, stage.soft)
         reward = synthetic.payoff.standard(reward, u[None], stage.scale, recipe.activation)
@@ -175,6 +183,9 @@ def states_stage(
         taught = {name: torch.full_like(params[name], value) for name, value in shape.items()}
         taught |= prefixed("reward", reward)
         u = states.telling(synthetic, taught, u, stage.telling)
+        if lost:
+            generator = run.generator("mixed")
+            u = states.mixed(u, spread(lost["observation"], generator), stage.stubborn, generator)
         start, distance = states.fit_start(synthetic, part(params, "start"), u, stage.updates, run.generator("fit"))
         taught |= prefixed("start", start)
         return taught, {"energy_distance": distance}, 0

@@ -41,6 +41,15 @@ def remembering(act: Act, wanted: list[Tensor]) -> Act:
     return remembered
 
 
+def misreading(act: Act, error: Tensor) -> Act:
+    """The policy `act`, which sees every observation of N episodes off by an error [N, O] that stays."""
+
+    def misread(observation: Tensor, generator: torch.Generator) -> Tensor:
+        return act(observation + error, generator)
+
+    return misread
+
+
 def changes(payoff: Payoff, wanted: list[Tensor], lengths: Tensor) -> Tensor:
     """How far apart the actions of successive steps are, [P, N] or [P, N, A] each, added up over episodes: [P, N].
 
@@ -71,6 +80,10 @@ class GreedyTask:
         stage = self.recipe.greedy
         generator = seeding.generator(self.recipe.seed, "greedy", generation, device=candidates.device)
         policy = own_policy(self.synthetic, prefixed("reward", unravel(candidates, self.like)))
+        if stage.misread:
+            shape = (stage.episodes, self.synthetic.observation_size)
+            unit = torch.randn(shape, generator=generator, device=candidates.device)
+            policy = misreading(policy, stage.misread * self.synthetic.reach * unit)
         price = self.price(generation)
         wanted: list[Tensor] = []
         if price:

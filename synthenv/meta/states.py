@@ -54,6 +54,15 @@ def visit(
     return seen, {"ends": int(steps.terminated.sum())}, steps.reward.numel()
 
 
+def stubbornness(
+    real: RealTask, synthetic: SyntheticBandit, stage: StatesStage, generator: torch.Generator
+) -> tuple[Tree, dict[str, Any], int]:
+    """Real observations [M, O] of policies that never change their action; also facts, and the real steps."""
+    action = synthetic.payoff.random((1, stage.episodes), generator)
+    steps = experience(real, lambda *_: action, stage.episodes, real.horizon, generator)
+    return {"observation": steps.observation.flatten(0, 2)}, {}, steps.reward.numel()
+
+
 def experience(real: RealTask, act: Act, episodes: int, length: int, generator: torch.Generator) -> Steps:
     """`length` steps of each of some real episodes, restarted when they end: leaves [1, T, N, ...]."""
     task = real.init(generator, 1)
@@ -90,6 +99,12 @@ def telling(synthetic: SyntheticBandit, params: Tree, u: Tensor, share: float) -
     the most that it costs in any."""
     cost = synthetic.regret(params, u[None])[0]
     return u[cost >= torch.lerp(cost.min(), cost.max(), share)]
+
+
+def mixed(u: Tensor, others: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Unit states [M, O] and so many draws of others [K, O] that these are that share of all: [M / (1 - share), O]."""
+    rows = torch.randint(len(others), (round(len(u) * share / (1 - share)),), generator=generator, device=u.device)
+    return torch.cat((u, others[rows]))
 
 
 def rewrite(reward: Tree, old: SyntheticBandit, new: SyntheticBandit) -> Tree:

@@ -226,7 +226,7 @@ def test_a_soft_teacher_is_the_same_one_that_pushes_less(case, tmp_path):
         torch.testing.assert_close(soft.weights[name][..., 0], 0.5 * plain.weights[name][..., 0])
 
 
-@pytest.mark.parametrize("setting", [{"nearest": 0.5}, {"telling": 0.3}])
+@pytest.mark.parametrize("setting", [{"nearest": 0.5}, {"telling": 0.3}, {"stubborn": 0.4}])
 def test_which_states_are_shown_changes_first_states(case, tmp_path, setting):
     """And how large rewards of choices are, which goes by the states they are spread over, left out or not."""
     stage = StatesStage(episodes=4, updates=2, graded=True)
@@ -290,11 +290,16 @@ BAD = {
     "telling": (replace(GOOD, states=StatesStage(telling=-0.1)), "telling of 0 or more and below 1, got -0.1"),
     "shift": (replace(GOOD, shift=float("nan")), "shift to be a number, got nan"),
     "shift-mdp": (replace(GOOD, form="mdp", shift=1.0), "shift is for the bandit form"),
-    "calm": (replace(GOOD, greedy=replace(GOOD.greedy, calm=-1.0)), "greedy.calm to be a price of 0 or more, got -1.0"),
+    "calm": (replace(GOOD, greedy=replace(GOOD.greedy, calm=-1.0)), "greedy.calm of 0 or more, got -1.0"),
     "calm-learner": (
         replace(GOOD, greedy=replace(GOOD.greedy, calm=1.0, learner=Inner("ppo"))),
-        "greedy.calm is a price in evolution, greedy.learner trains instead",
+        "greedy.calm is for evolution, greedy.learner trains instead",
     ),
+    "misread": (
+        replace(GOOD, greedy=replace(GOOD.greedy, misread=float("inf"))),
+        "greedy.misread of 0 or more, got inf",
+    ),
+    "stubborn": (replace(GOOD, states=StatesStage(stubborn=1.0)), "stubborn of 0 or more and below 1, got 1.0"),
     "count": (Inner("dqn", settings={"updates": -1}), "dqn.updates must be at least 1, got -1"),
     "no-envs": (Inner("ppo", settings={"envs": 0}), "ppo.envs must be at least 1, got 0"),
     "no-batch": (Inner("ppo", settings={"batch": 0}), "ppo.batch must be at least 1, got 0"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synthenv import rollout, worlds
-from synthenv.meta.greedy import CHUNK, GreedyTask, changes, own_policy, remembering
+from synthenv.meta.greedy import CHUNK, GreedyTask, changes, misreading, own_policy, remembering
 from synthenv.recipe import GreedyStage, Search
 from synthenv.tree import part, ravel, shapes, stack, take
 from tests.meta import toys
@@ -28,10 +28,10 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def task(
     slips: float = 0.0, episodes: int = 4, world=WORLD, real=toys.CARTPOLE, stretch: float = 1.0, calm: float = 0.0,
-    **changes,
+    misread: float = 0.0, **changes,
 ):  # fmt: skip
     recipe = toys.recipe(target=real.name, **changes)
-    greedy = replace(recipe.greedy, slips=slips, episodes=episodes, stretch=stretch, calm=calm)
+    greedy = replace(recipe.greedy, slips=slips, episodes=episodes, stretch=stretch, calm=calm, misread=misread)
     like = shapes(part(world.init(torch.Generator(), 1), "reward"))
     return GreedyTask(replace(recipe, greedy=greedy), real, world, like)
 
@@ -82,6 +82,26 @@ def test_a_change_of_action_has_its_price():
         assert priced[0] == plain[0]
         assert (plain[1] - priced[1] > 1) == (generation == 5)
         assert plain[1] - priced[1] < 0.5 * 499
+
+
+def test_an_error_stays_for_the_episode():
+    """It is added to whatever is observed, each episode's own, the same for all members and all steps."""
+    error, told = torch.tensor([[1.0, 0, 0, 0], [0, 0, -2.0, 0]]), []
+    policy = misreading(lambda observation, generator: told.append(observation), error)
+    seen = [torch.randn((3, 2, 4), generator=seeded(step)) for step in range(2)]
+    for observation in seen:
+        policy(observation, seeded())
+    for observation, heard in zip(seen, told, strict=True):
+        torch.testing.assert_close(heard - observation, error.expand(3, -1, -1))
+
+
+def test_what_is_misread_costs_return():
+    """A pole whose angle is read wrongly all the time falls, sooner the more wrongly."""
+    exact, little, much = (
+        task(episodes=64, misread=deviation).fitness(RIGHT[None], 0)[0].item() for deviation in (0.0, 1.0, 10.0)
+    )
+    assert exact == 500
+    assert much < little < 500
 
 
 def test_time_is_stretched_at_first():

@@ -179,6 +179,33 @@ def test_states_in_which_no_action_costs_much_are_left_out(old):
     assert torch.equal(states.telling(old, params, same, 0.9), same), "where all cost the same, all are kept"
 
 
+def test_stubborn_policies_never_change_their_action(old):
+    """Each pushes its cart one way until the pole falls, and then does so again."""
+    n, length = STAGE.episodes, toys.CARTPOLE.horizon
+    seen, facts, real_steps = states.stubbornness(toys.CARTPOLE, old, STAGE, seeded())
+    assert real_steps == n * length == len(seen["observation"])
+    assert not facts
+    push = seen["observation"].reshape(length, n, 4)[..., 1].diff(dim=0)  # what a step adds to the cart's speed
+    within = push.abs() < 0.5  # else the next episode has begun
+    right = push[0] > 0
+    assert ((push > 0) == right)[within].all()
+    assert 0.85 < within.float().mean() < 0.95
+    assert 0 < right.sum() < n, "some push to the left, some to the right"
+    again = states.stubbornness(toys.CARTPOLE, old, STAGE, seeded())[0]
+    assert torch.equal(seen["observation"], again["observation"])
+
+
+def test_others_are_mixed_in_by_their_share():
+    u, others = torch.zeros(300, 2), torch.tensor([[0.5, 1.0], [1.0, -1.0]])
+    both = states.mixed(u, others, 0.4, seeded())
+    assert len(both) == 500
+    assert torch.equal(both[:300], u)
+    of = [(both[300:] == row).all(1).sum().item() for row in others]
+    assert sum(of) == 200
+    assert min(of) > 70
+    assert torch.equal(both, states.mixed(u, others, 0.4, seeded()))
+
+
 def test_visits_are_real_steps_with_more_slips_from_episode_to_episode(old):
     params, n, length = toys.teaching(old), STAGE.episodes, toys.CARTPOLE.horizon
     seen, facts, real_steps = states.visit(toys.CARTPOLE, old, params, STAGE, seeded())
