@@ -26,6 +26,13 @@ UNCHANGED = {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsa
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
+TANH = (
+    (0.9999999923, 0.13398941501, 0.00351674947209, 2.095234402864912e-05, 1.3820504947563679e-08),
+    (1.0, 0.4673226501863, 0.02595779394489, 0.000332003098187832, 7.969314971792521e-07),
+)
+"""Factors of polynomials in x^2 whose ratio times x is tanh x up to |x| = 9, beyond which float32 knows no other number
+than 1. A weighted least squares fit of our own, off by 7e-8; with what float32 rounds off on the way, by 4e-7."""
+
 _TRACING = ContextVar("tracing", default=False)
 
 
@@ -46,6 +53,27 @@ def compiled(function: Callable[Given, Result]) -> Callable[Given, Result]:
 
 Merged = tuple[Callable[..., list[Tensor]], list[str]]
 _MERGED: dict[Hashable, Merged] = {}
+
+
+def tanh(x: Tensor) -> Any:
+    """tanh as a ratio of polynomials, in a quarter of the time that torch's takes in compiled code: any shape, float32.
+
+    NotImplemented, which has torch take its own, for other numbers.
+    """
+    if x.dtype != torch.float32:
+        return NotImplemented
+    x = x.clamp(-9, 9)
+    above, below = (_polynomial(factors, x * x) for factors in TANH)
+    return x * above / below
+
+
+def _polynomial(factors: tuple[float, ...], x: Tensor) -> Tensor:
+    """factors[0] + factors[1] x + factors[2] x^2 and so on, by Horner's rule."""
+    *rest, last = factors
+    value = torch.full_like(x, last)
+    for factor in reversed(rest):
+        value = value * x + factor
+    return value
 
 
 def merged(function: Callable[..., Tree], name: Hashable, *trees: Tree) -> Tree:
@@ -75,8 +103,8 @@ def _written_down(function: Callable[..., Tree], inputs: list[list[str]], leaves
         return list(found.values())
 
     with _writing():
-        graph = make_fx(flat)(*leaves)
-    return torch.compile(graph, **HOW), outputs
+        graph = make_fx(flat, decomposition_table={torch.ops.aten.tanh.default: tanh})(*leaves)
+    return torch.compile(graph.forward, **HOW), outputs  # the module around it would be called, too
 
 
 @contextmanager
