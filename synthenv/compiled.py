@@ -56,19 +56,20 @@ _MERGED: dict[Hashable, Merged] = {}
 
 
 def tanh(x: Tensor) -> Any:
-    """tanh as a ratio of polynomials, in a quarter of the time that torch's takes in compiled code: any shape, float32.
+    """tanh of float32 [...] as a ratio of polynomials, in a quarter of the time that torch's takes in compiled code.
 
     NotImplemented, which has torch take its own, for other numbers.
     """
     if x.dtype != torch.float32:
         return NotImplemented
     x = x.clamp(-9, 9)
-    above, below = (_polynomial(factors, x * x) for factors in TANH)
+    square = x * x
+    above, below = (_polynomial(factors, square) for factors in TANH)
     return x * above / below
 
 
 def _polynomial(factors: tuple[float, ...], x: Tensor) -> Tensor:
-    """factors[0] + factors[1] x + factors[2] x^2 and so on, by Horner's rule."""
+    """factors[0] + factors[1] x + factors[2] x^2 and so on for x [...], by Horner's rule."""
     *rest, last = factors
     value = torch.full_like(x, last)
     for factor in reversed(rest):

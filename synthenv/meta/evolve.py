@@ -96,9 +96,9 @@ def check(recipe: EnvRecipe, real: RealTask | None = None) -> None:
     for loop in teaching:
         teacher(recipe, real, loop)
     for name in ("calm", "misread"):
-        if not 0 <= (size := getattr(recipe.greedy, name)) < math.inf:
-            raise ValueError(f"expected greedy.{name} of 0 or more, got {size}")
-        if size and teaching:
+        if not 0 <= (amount := getattr(recipe.greedy, name)) < math.inf:
+            raise ValueError(f"expected greedy.{name} of 0 or more, got {amount}")
+        if amount and teaching:
             raise ValueError(f"greedy.{name} is for evolution, greedy.learner trains instead; leave one of them out")
     if not recipe.states.soft > 0:
         raise ValueError(f"expected states.soft above 0, 1 for the teacher as it is, got {recipe.states.soft}")

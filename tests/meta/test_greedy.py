@@ -96,7 +96,7 @@ def test_an_error_stays_for_the_episode():
 
 
 def test_what_is_misread_costs_return():
-    """A pole whose angle is read wrongly all the time falls, sooner the more wrongly."""
+    """A pole that is seen where it is not falls, and the sooner the farther off it is seen."""
     exact, little, much = (
         task(episodes=64, misread=deviation).fitness(RIGHT[None], 0)[0].item() for deviation in (0.0, 1.0, 10.0)
     )
