@@ -9,9 +9,10 @@ environments, 100 steps each, 10 epochs of 10 minibatches (4 of 4 in both Mounta
 batch 100, one gradient step per 10 environment steps; SAC in 5, batch 256, two gradient steps per 5; DDPG and TD3 in
 one, batch 100, a gradient step per step. Memories hold 2,000 transitions (TD3's 10,000) and learning begins after
 1,000. Networks are 64x64, tanh (ReLU for Pendulum); 10,000 steps. Half of the DQN agents are double. CartPole has PPO
-twice, with gradients clipped at norm 10 as they do and at 0.5 as Stable-Baselines3 does. Where their algorithms differ
-from Stable-Baselines3's, ours follow the latter: targets move with each gradient step, the first 1,000 actions are
-random, and DDPG and TD3 do not clip gradients.
+twice, with gradients clipped at norm 10 as they do and at 0.5 as Stable-Baselines3 does. DQN's network is theirs to its
+first weights (keraJLi/rejax, DuelingQNetwork: streams share both layers, weights are flax's). Where else their learners
+differ from Stable-Baselines3's, ours follow the latter: other networks begin as there, targets move with each gradient
+step, the first 1,000 actions are random, and DDPG and TD3 do not clip gradients.
 
 The same draws are used in either synthetic form and in the task itself; their seed is used nowhere else. Final policies
 act greedily, whole episodes of the batched task, which repeats Gymnasium's steps. Bandits come first, then the MDPs,
@@ -77,7 +78,7 @@ def replaying(algorithm: str, settings: Mapping[str, Any], draws: Mapping[str, t
 
 DQN = replaying(
     "dqn",
-    {"envs": 10, "batch": 100, "target_every": 50, "dueling": True},
+    {"envs": 10, "batch": 100, "target_every": 50, "dueling": True, "shared": 2, "initial": "lecun"},
     {"epsilon": (0.01, 0.05, 0.1, 0.2), "exploration": (0.5,)},
 )
 

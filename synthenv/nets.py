@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -50,6 +50,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def _tanh_in_place(z: Tensor, b: Tensor) -> Tensor:
     """tanh(z + b) = 2 sigmoid(2z + 2b) - 1, in the memory of z; each of the three steps goes through it once."""
+    if tracing():  # compiled code goes through z once as it is, and in place it is slower
+        return torch.sigmoid(2 * (z + b)) * 2 - 1
     torch.add(b + b, z, alpha=2, out=z).sigmoid_()
     return torch.add(z.new_full((), -1.0), z, alpha=2, out=z)
 
@@ -58,12 +60,16 @@ IN_PLACE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "tanh": _tanh_in_place,
     "relu": lambda z, b: z.add_(b).relu_(),
 }
-"""Activations of z [P, H, N] plus bias b [P, H, 1], overwriting z."""
+"""Activations of z [P, H, N] plus bias b [P, H, 1], which may overwrite z."""
 SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "tanh": lambda slope, y: torch.ops.aten.tanh_backward(slope, y, grad_input=slope),
     "relu": lambda slope, y: torch.ops.aten.threshold_backward(slope, y, 0, grad_input=slope),
 }
 """From the slope after an activation to that before it, overwriting it, given what was activated: [...], [...]."""
+
+
+CUT = 0.87962566103423978
+"""Standard deviation of a standard normal distribution that is cut off at two."""
 
 
 def init_uniform(generator: torch.Generator, population: int, sizes: Sequence[int]) -> Tree:
@@ -89,6 +95,29 @@ def init_orthogonal(generator: torch.Generator, population: int, sizes: Sequence
         tree[f"w{layer}"] = gain * (q if fan_in >= fan_out else q.transpose(1, 2)).contiguous()
         tree[f"b{layer}"] = torch.zeros((population, 1, fan_out), device=generator.device)
     return tree
+
+
+def init_lecun(generator: torch.Generator, population: int, sizes: Sequence[int]) -> Tree:
+    """flax.linen.Dense's default: normal weights of variance 1/fan in, cut off at two deviations, and biases zero.
+
+    Its name is lecun_normal, after LeCun et al. (1998, "Efficient BackProp", section 4.6).
+    """
+    tree: Tree = {}
+    for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        weight = torch.empty((population, fan_in, fan_out), device=generator.device)
+        torch.nn.init.trunc_normal_(weight, a=-2.0, b=2.0, generator=generator)
+        tree[f"w{layer}"] = weight / (CUT * math.sqrt(fan_in))
+        tree[f"b{layer}"] = torch.zeros((population, 1, fan_out), device=generator.device)
+    return tree
+
+
+Initial = Literal["uniform", "orthogonal", "lecun"]
+INITIAL: dict[str, Callable[[torch.Generator, int, Sequence[int]], Tree]] = {
+    "uniform": init_uniform,
+    "orthogonal": init_orthogonal,
+    "lecun": init_lecun,
+}
+"""Generator, population P and layer sizes to the first weights of P networks."""
 
 
 def mlp(params: Mapping[str, Tensor], x: Tensor, activation: str = "tanh") -> Tensor:

@@ -240,13 +240,13 @@ def test_population_counts_every_agent(tmp_path, bandit_folder):
 def test_population_plans_both_ways(bandit_folder):
     args = population.parse(["--environments", str(bandit_folder), "--settings", "fast", "--precision", "highest"])
     hows = [population.facts(work, 2)["how"] for work in population.plan(args)]
-    assert hows == ["batches of 16", "batches of 16, compiled", "SB3, one by one"]
+    assert hows == ["batches of 32", "batches of 32, compiled", "SB3, one by one"]
 
 
 @pytest.mark.parametrize("task", population.SETTINGS)
 def test_population_sets_both_sides_alike(task):
     """A setting that only one side knows would be dropped in silence."""
-    ours_alone = {"envs", "hidden", "activation", "dueling", "exploration", "noise"}
+    ours_alone = {"envs", "hidden", "activation", "initial", "dueling", "shared", "exploration", "noise"}
     for setting in population.SETTINGS[task]:
         learner = learners.named(setting.algorithm, worlds.real(task).spaces, **setting.structure)
         learners.fill(learner, 1, setting.hyper)

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
@@ -67,7 +68,7 @@ def test_columns_overwrite_nothing_of_others():
     assert torch.equal(slope, kept)
 
 
-@pytest.mark.parametrize("init", [nets.init_uniform, nets.init_orthogonal])
+@pytest.mark.parametrize("init", nets.INITIAL.values(), ids=nets.INITIAL)
 def test_init_is_fresh_for_every_member_and_repeatable(init):
     params, again, other = (init(seeded(seed), POPULATION, SIZES) for seed in (0, 0, 1))
     assert {name: tuple(leaf.shape) for name, leaf in params.items()} == {
@@ -88,6 +89,23 @@ def test_uniform_is_the_default_of_torch():
         assert leaf.abs().max() > 0.249
         assert leaf.mean().abs() < 0.005
         assert leaf.std().item() == pytest.approx(0.25 / math.sqrt(3), rel=0.02)
+
+
+def test_what_can_be_asked_for_is_there():
+    assert set(get_args(nets.Initial)) == set(nets.INITIAL)
+
+
+def test_lecun_is_the_default_of_flax():
+    """Normal, cut off at two deviations of what is then narrower, so that the variance is 1 / fan in; no biases."""
+    params = nets.init_lecun(seeded(), 2000, (16, 4))
+    weight = params["w0"]
+    assert weight.std().item() == pytest.approx(0.25, rel=0.01)
+    assert weight.mean().abs() < 0.005
+    limit = 2 * 0.25 / 0.8796
+    assert 0.99 * limit < weight.abs().max() <= 1.001 * limit
+    share = (weight.abs() < limit / 2).float().mean().item()  # of a normal distribution: .683 of .954
+    assert share == pytest.approx(0.6827 / 0.9545, abs=0.01)
+    assert not params["b0"].any()
 
 
 def test_orthogonal_keeps_lengths_up_to_the_gain():

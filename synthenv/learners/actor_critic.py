@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from synthenv.learners import base
 from synthenv.learners.base import Agent
 from synthenv.learners.policies import Policy, policy_of
-from synthenv.nets import init_orthogonal, init_uniform, mlp
+from synthenv.nets import INITIAL, Initial, init_orthogonal, mlp
 from synthenv.rollout import Steps
 from synthenv.tree import Shapes, Tree, part, prefixed, ravel, shapes, unravel
 from synthenv.worlds.base import Spaces
@@ -38,8 +38,8 @@ class ActorCritic:
     """Steps of every episode between two updates."""
     hidden: tuple[int, ...] = (64, 64)
     activation: Literal["tanh", "relu", "silu"] = "tanh"
-    orthogonal: bool = True
-    """Whether first weights are orthogonal, or torch's own (rl_zoo3's ortho_init: False)."""
+    initial: Initial = "orthogonal"
+    """First weights, as `nets.INITIAL` draws them; rl_zoo3's ortho_init: False is "uniform"."""
     compiled: bool = False
     """Whether gradient steps are compiled, once for every size; takes a C++ compiler and a quarter of a minute."""
 
@@ -66,12 +66,10 @@ class ActorCritic:
     def _networks(self, hyper: Tree, generator: torch.Generator) -> Tree:
         """As Stable-Baselines3 begins: the actor's last gain is 0.01 where weights are orthogonal."""
         population, (observation, size) = len(hyper["rate"]), self.sizes
-        widths = (observation, *self.hidden, size), (observation, *self.hidden, 1)
-        if self.orthogonal:
-            actor = init_orthogonal(generator, population, widths[0], last_gain=0.01)
-            critic = init_orthogonal(generator, population, widths[1])
-        else:
-            actor, critic = (init_uniform(generator, population, layers) for layers in widths)
+        draw = INITIAL[self.initial]
+        first = partial(init_orthogonal, last_gain=0.01) if self.initial == "orthogonal" else draw
+        actor = first(generator, population, (observation, *self.hidden, size))
+        critic = draw(generator, population, (observation, *self.hidden, 1))
         own = self.policy.start(hyper)
         return {**prefixed("actor", actor), **prefixed("critic", critic), **prefixed("policy", own)}
 

@@ -123,7 +123,7 @@ def run(learner: Compiling, piece: Piece, agent: Agent, batch: Tree) -> Agent:
         return {**agent, **piece(agent, batch)}
     task = sizes(learner, learner.spaces), isinstance(learner.spaces.action, spaces.Discrete)
     settings = (getattr(learner, each.name) for each in fields(learner) if each.name != "spaces")
-    bare = {name: leaf for name, leaf in agent.items() if not name.startswith("replay.")}
+    bare = {name: leaf for name, leaf in agent.items() if name != "replay"}
     return {**agent, **merged(piece, (learner.name, piece.__name__, task, *settings), bare, batch)}
 
 

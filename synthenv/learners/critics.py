@@ -66,10 +66,10 @@ class Guided(Replaying):
         return self.spaces.action if isinstance(self.spaces.action, spaces.Box) else None
 
     def start(self, hyper: Tree, generator: torch.Generator) -> Agent:
-        """Networks of torch's default weights, targets equal to the critics; hyper leaves [P]."""
-        population = len(hyper["rate"])
-        flat = ravel(nets.init_uniform(generator, population, self.actor_sizes))
-        critics = ravel(nets.init_uniform(generator, population * self.judges, self.critic_sizes))
+        """Fresh networks, targets equal to the critics; hyper leaves [P]."""
+        population, draw = len(hyper["rate"]), nets.INITIAL[self.initial]
+        flat = ravel(draw(generator, population, self.actor_sizes))
+        critics = ravel(draw(generator, population * self.judges, self.critic_sizes))
         critics = critics.reshape(population, -1)
         return {
             "flat": flat,

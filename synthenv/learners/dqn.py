@@ -44,11 +44,16 @@ class DQN(Replaying):
     """van Hasselt et al. (2016): the online network chooses the action that the target network values."""
     dueling: bool = False
     """Wang et al. (2016): separate streams for the state's value and the actions' advantages."""
+    shared: int = 1
+    """Hidden layers that these streams share; what is left of `hidden`, each has for itself."""
     hidden: tuple[int, ...] = (64, 64)
 
     def __post_init__(self) -> None:
-        if self.dueling and not self.hidden:
-            raise ValueError("dueling needs a hidden layer that its streams share, got none; name one in hidden")
+        if self.dueling and self.shared > len(self.hidden):
+            raise ValueError(
+                f"dueling needs {self.shared} hidden layers that its streams share, got hidden={self.hidden}; "
+                "name as many in hidden, or fewer in shared"
+            )
 
     @cached_property
     def shapes(self) -> Shapes:
@@ -56,15 +61,15 @@ class DQN(Replaying):
         return shapes(self._networks(torch.Generator(), 1))
 
     def _networks(self, generator: torch.Generator, population: int) -> Tree:
-        observation, choices = self.sizes
+        draw, (observation, choices) = nets.INITIAL[self.initial], self.sizes
         if not self.dueling:
-            return nets.init_uniform(generator, population, (observation, *self.hidden, choices))
-        trunk, *streams = self.hidden
-        layers = {"trunk": (observation, trunk), "value": (trunk, *streams, 1), "gain": (trunk, *streams, choices)}
+            return draw(generator, population, (observation, *self.hidden, choices))
+        trunk, stream = (observation, *self.hidden)[: self.shared + 1], self.hidden[self.shared - 1 :]
+        layers = {"trunk": trunk, "value": (*stream, 1), "gain": (*stream, choices)}
         return {
             key: leaf
             for name, widths in layers.items()
-            for key, leaf in prefixed(name, nets.init_uniform(generator, population, widths)).items()
+            for key, leaf in prefixed(name, draw(generator, population, widths)).items()
         }
 
     def init(self, hyper: Tree, steps: int, generator: torch.Generator) -> Agent:
@@ -81,7 +86,8 @@ class DQN(Replaying):
         networks = unravel(flat, self.shapes)
         if not self.dueling:
             return nets.mlp(networks, observation, self.activation)
-        features = nets.ACTIVATIONS[self.activation](nets.mlp(part(networks, "trunk"), observation))
+        features = nets.mlp(part(networks, "trunk"), observation, self.activation)
+        features = nets.ACTIVATIONS[self.activation](features)
         gain = nets.mlp(part(networks, "gain"), features, self.activation)
         worth = nets.mlp(part(networks, "value"), features, self.activation)
         return worth + gain - gain.mean(-1, keepdim=True)

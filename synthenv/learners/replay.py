@@ -1,10 +1,12 @@
 """Replay: remembered transitions, and the learners that draw minibatches from them.
 
-The memory of a member is a ring, leaves [P, rows, ...], written in place.
+The memory of a member is a ring of transitions, [P, rows, W], written in place. All that belongs to a transition lies
+in one row, so that drawing it reads one place in memory: numbers of choices and terminations, too, are float32 there.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,40 +18,36 @@ from torch import Tensor
 
 from synthenv.learners import base
 from synthenv.learners.base import Agent, Piece
+from synthenv.nets import Initial
 from synthenv.rollout import Steps
-from synthenv.tree import Tree, part, prefixed
+from synthenv.tree import Shapes, Tree, prefixed, unravel
 from synthenv.worlds.base import Spaces
 
 
-def ring(observation: int, action: int | None, population: int, rows: int, device: torch.device) -> Tree:
-    """An empty memory, leaves [P, rows, ...]; action is the size of a Box, or None for Discrete actions."""
-
-    def empty(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.zeros((population, rows, *size), dtype=dtype, device=device)
-
-    return {
-        "observation": empty(observation),
-        "following": empty(observation),
-        "action": empty(dtype=torch.long) if action is None else empty(action),
-        "reward": empty(),
-        "terminated": empty(dtype=torch.bool),
-    }
+def layout(observation: int, action: int | None) -> Shapes:
+    """What a row holds, end to end; action is the size of a Box, or None for the number of a Discrete action."""
+    size = () if action is None else (action,)
+    return {"observation": (observation,), "following": (observation,), "action": size, "reward": (), "terminated": ()}
 
 
-def remember(replay: Tree, steps: Steps, before: int) -> int:
-    """Write steps [P, T, N, ...] over the oldest rows, in place; from `before` seen so far to how many now are."""
-    after, rows = before + steps.reward[0].numel(), replay["reward"].shape[1]
-    place = torch.arange(before, after, device=steps.reward.device) % rows
-    for name, leaf in replay.items():
-        leaf[:, place] = getattr(steps, name).flatten(1, 2)
+def remember(replay: Tensor, like: Shapes, steps: Steps, before: int) -> int:
+    """Write steps [P, T, N, ...] over the oldest rows [P, rows, W], in place.
+
+    like: what a row holds. Returns how many steps were seen; before it, they were `before`.
+    """
+    after, rows = before + steps.reward[0].numel(), replay.shape[1]
+    place = torch.arange(before, after, device=replay.device) % rows
+    leaves = (getattr(steps, name).reshape(len(replay), after - before, -1) for name in like)
+    replay[:, place] = torch.cat([*leaves], -1)
     return after
 
 
-def minibatch(replay: Tree, seen: int, batch: int, generator: torch.Generator) -> Tree:
-    """Rows drawn with replacement, alike for all members, of what was written: leaves [P, B, ...]."""
-    rows = replay["reward"].shape[1]
-    drawn = torch.randint(min(seen, rows), (batch,), generator=generator, device=replay["reward"].device)
-    return {name: leaf.index_select(1, drawn) for name, leaf in replay.items()}
+def minibatch(replay: Tensor, like: Shapes, seen: int, batch: int, generator: torch.Generator) -> Tree:
+    """Rows drawn with replacement, alike for all members, of what was written in [P, rows, W]: leaves [P, B, ...]."""
+    drawn = torch.randint(min(seen, replay.shape[1]), (batch,), generator=generator, device=replay.device)
+    found = unravel(replay.index_select(1, drawn), like)
+    action = found["action"] if like["action"] else found["action"].long()
+    return {**found, "action": action, "terminated": found["terminated"].bool()}
 
 
 def keep_freed_memory() -> None:
@@ -66,7 +64,7 @@ class Replaying:
     """A learner that remembers every transition and learns from minibatches of them; how is the subclass's part.
 
     Members share the rows they replay (common random numbers), not what the rows hold.
-    Agent: what `start` makes, replay.*, hyper.*, and seen [P], how many transitions so far.
+    Agent: what `start` makes, replay [P, rows, W], hyper.*, and seen [P], how many transitions so far.
     """
 
     name: ClassVar[str]
@@ -85,6 +83,8 @@ class Replaying:
     """Transitions before the first update, taken at random."""
     hidden: tuple[int, ...] = (256, 256)
     activation: Literal["tanh", "relu", "silu"] = "relu"
+    initial: Initial = "uniform"
+    """First weights, as `nets.INITIAL` draws them."""
     compiled: bool = False
     """Whether gradient steps are compiled, once for every size; takes a C++ compiler and a quarter of a minute."""
 
@@ -93,29 +93,34 @@ class Replaying:
         """O and A."""
         return base.sizes(self, self.spaces)
 
+    @cached_property
+    def row(self) -> Shapes:
+        """What is remembered of a transition."""
+        observation, action = self.sizes
+        return layout(observation, None if isinstance(self.spaces.action, spaces.Discrete) else action)
+
     def init(self, hyper: Tree, steps: int, generator: torch.Generator) -> Agent:
         """Fresh agents with empty memories; hyper leaves [P]."""
         keep_freed_memory()
         fresh = self.start(hyper, generator)
         population, device, a_round = len(hyper["rate"]), generator.device, self.length * self.envs
         rows = min(self.capacity, -(-steps // a_round) * a_round)
-        observation, action = self.sizes
-        size = None if isinstance(self.spaces.action, spaces.Discrete) else action
+        width = sum(math.prod(shape) for shape in self.row.values())
         return {
             **fresh,
             "seen": torch.zeros(population, dtype=torch.long, device=device),
             **prefixed("hyper", hyper),
-            **prefixed("replay", ring(observation, size, population, rows, device)),
+            "replay": torch.zeros((population, rows, width), device=device),
         }
 
     def update(self, agent: Agent, steps: Steps, generator: torch.Generator) -> Agent:
         """Remember steps [P, T, N, ...], then learn from replayed minibatches."""
-        replay = part(agent, "replay")
-        seen = remember(replay, steps, int(agent["seen"][0]))
+        replay = agent["replay"]
+        seen = remember(replay, self.row, steps, int(agent["seen"][0]))
         agent = {**agent, "seen": torch.full_like(agent["seen"], seen)}
         if seen > self.warmup:
             for _ in range(self.updates):
-                agent = self.descend(agent, minibatch(replay, seen, self.batch, generator), generator)
+                agent = self.descend(agent, minibatch(replay, self.row, seen, self.batch, generator), generator)
         return agent
 
     def descend(self, agent: Agent, batch: Tree, generator: torch.Generator) -> Agent:

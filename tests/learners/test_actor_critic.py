@@ -95,7 +95,7 @@ def test_untrained_agents_hardly_prefer_anything(world):
 @each_kind
 def test_first_weights_may_be_torchs_own(world):
     """Uniform within 1 / sqrt(fan in), biases too, as Stable-Baselines3's without ortho_init."""
-    learner, agent = fresh(world.spaces, orthogonal=False)
+    learner, agent = fresh(world.spaces, initial="uniform")
     for name, leaf in unravel(agent["flat"], learner.shapes).items():
         if not name.startswith("policy."):
             bound = (4 if name.endswith("0") else 64) ** -0.5

@@ -87,30 +87,3 @@ def test_nothing_is_taken_for_something_else(known: dict[Any, Any]) -> None:
 @pytest.mark.parametrize("case", ["sac", "a2c"])
 def test_compiles(case: str) -> None:
     assert_alike(trained(case, fast=True), trained(case, fast=False))
-
-
-def bent(given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """tanh and its slope."""
-    x = given["x"].detach().requires_grad_()
-    with torch.enable_grad():
-        y = x.tanh()
-    return {"y": y.detach(), "slope": torch.autograd.grad(y.sum(), x)[0]}
-
-
-def test_tanh_is_a_ratio_of_polynomials() -> None:
-    x = torch.cat((torch.linspace(-12, 12, 10_001), torch.logspace(-30, 0, 500)))
-    torch.testing.assert_close(compiled.tanh(x), x.double().tanh().float(), rtol=5e-7, atol=0)
-    assert compiled.tanh(torch.tensor([torch.inf, -torch.inf, 0.0])).tolist() == [1, -1, 0]
-    assert compiled.tanh(torch.tensor(torch.nan)).isnan()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.usefixtures("known", "no_compiler")
-def test_tanh_is_written_down_as_that_for_float32_alone(dtype: torch.dtype) -> None:
-    """Its slope then is that of what was written down; other numbers get torch's own."""
-    x = torch.linspace(-12, 12, 101, dtype=dtype)
-    found, own = compiled.merged(bent, "bent", {"x": x}), bent({"x": x})
-    for name in own:
-        torch.testing.assert_close(found[name], own[name], rtol=0, atol=1e-6)
-    assert torch.equal(found["y"], compiled.tanh(x) if dtype == torch.float32 else own["y"])
-    torch.testing.assert_close(found["slope"], 1 - found["y"] ** 2, rtol=0, atol=1e-7)

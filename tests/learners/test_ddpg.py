@@ -4,6 +4,7 @@ import torch
 from stable_baselines3 import DDPG
 
 from synthenv import learners
+from synthenv.tree import unravel
 from tests.learners import guided, sb3_twin
 from tests.learners.guided import BOX, POPULATION, made, seeded
 from tests.probes import experience
@@ -80,7 +81,7 @@ def test_remembers_unit_actions():
     learner, agent = made("ddpg", length=5, envs=2, warmup=10**9)
     steps = experience(POPULATION, 5, 2, world=BOX)
     agent = learner.update(agent, steps, seeded())
-    kept = agent["replay.action"][:, :10]
+    kept = unravel(agent["replay"], learner.row)["action"][:, :10]
     low, high = (torch.tensor(end) for end in (BOX.spaces.action.low, BOX.spaces.action.high))
     inside = steps.action.flatten(1, 2).clamp(low, high)
     torch.testing.assert_close(learner.scaled(kept), inside)

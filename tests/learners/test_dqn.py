@@ -18,7 +18,7 @@ NEVER = 10**9
 SWITCHES = [
     pytest.param({"double": double, "dueling": dueling}, id=f"{double=}-{dueling=}")
     for double in (False, True) for dueling in (False, True)
-]  # fmt: skip
+] + [pytest.param({"double": True, "dueling": True, "shared": 2}, id="all shared")]  # fmt: skip
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -40,11 +40,14 @@ def split(steps: Steps, length: int) -> list[Steps]:
 class QNetwork(torch.nn.Module):
     """Q of every action as the papers write it."""
 
-    def __init__(self, dueling: bool) -> None:
+    def __init__(self, dueling: bool, shared: int) -> None:
         super().__init__()
         relu, layer = torch.nn.ReLU(), torch.nn.Linear
         self.dueling = dueling
-        if dueling:
+        if dueling and shared == 2:
+            self.trunk = torch.nn.Sequential(layer(4, 64), relu, layer(64, 64), relu)
+            self.state, self.advantage = layer(64, 1), layer(64, 2)
+        elif dueling:
             self.trunk = torch.nn.Sequential(layer(4, 64), relu)
             self.state = torch.nn.Sequential(layer(64, 64), relu, layer(64, 1))
             self.advantage = torch.nn.Sequential(layer(64, 64), relu, layer(64, 2))
@@ -62,9 +65,9 @@ class QNetwork(torch.nn.Module):
         return sb3_twin.linear(self.modules())
 
 
-def borrowed(learner, flat, p, dueling):
+def borrowed(learner, flat, p):
     """A witness with member p's weights."""
-    network = QNetwork(dueling)
+    network = QNetwork(learner.dueling, learner.shared)
     sb3_twin.lend(unravel(flat, learner.shapes), network.layers(), p)
     return network
 
@@ -79,7 +82,7 @@ def test_values_are_the_papers(switches):
     learner, agent = made(**switches)
     shown = torch.randn((POPULATION, 50, 4), generator=seeded(1))
     for p in range(POPULATION):
-        expected = borrowed(learner, agent["flat"], p, learner.dueling)(shown[p]).detach()
+        expected = borrowed(learner, agent["flat"], p)(shown[p]).detach()
         torch.testing.assert_close(learner.values(agent["flat"], shown)[p], expected)
         torch.testing.assert_close(learner.value(agent, shown)[p], expected.amax(1))
         assert torch.equal(learner.best(agent, shown)[p], expected.argmax(1))
@@ -93,9 +96,7 @@ def test_updates_are_plain_torchs(switches):
              "max_norm": torch.tensor([0.1, 1.0, 1e3]), "tau": torch.tensor([1.0, 0.3, 0.0])}  # fmt: skip
     learner, agent = made(1000, given, length=1, capacity=1, warmup=0, target_every=4, updates=2, batch=5, **switches)
     agent["target"] = learner.init(learners.fill(learner, POPULATION, given), 1000, seeded(1))["flat"]
-    online, target = (
-        [borrowed(learner, agent[part], p, learner.dueling) for p in range(POPULATION)] for part in ("flat", "target")
-    )
+    online, target = ([borrowed(learner, agent[part], p) for p in range(POPULATION)] for part in ("flat", "target"))
     optimizers = [torch.optim.Adam(q.parameters(), rate.item()) for q, rate in zip(online, given["rate"], strict=True)]
     differs = 0
     lived = experience(POPULATION, 40, 1)
@@ -154,18 +155,12 @@ def test_the_memory_keeps_the_newest():
         kept = min(6 * k, 10)
         for name in ("observation", "following", "action", "reward", "terminated"):
             lived = getattr(steps, name)[:, : 3 * k].flatten(1, 2)[:, -kept:]  # [P, kept, ...]
-            held = agent[f"replay.{name}"]
+            held = unravel(agent["replay"], learner.row)[name]
             order = torch.arange(6 * k - kept, 6 * k) % 10
-            assert torch.equal(held[:, order], lived), name
+            assert torch.equal(held[:, order], lived.float()), name
         assert agent["seen"].tolist() == [6 * k] * POPULATION
     assert steps.terminated.any()
     assert steps.truncated.any()
-
-
-@pytest.mark.parametrize(("budget", "capacity", "rows"), [(96, 1_000_000, 96), (97, 1_000_000, 104), (96, 50, 50)])
-def test_reserves_no_more_than_the_budget_fills(budget, capacity, rows):
-    _, agent = made(budget, length=4, envs=2, capacity=capacity)
-    assert agent["replay.observation"].shape == (POPULATION, rows, 4)
 
 
 def test_replays_all_it_has_seen_and_nothing_else():

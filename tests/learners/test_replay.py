@@ -1,12 +1,14 @@
 """Replay memory, and what learners share that draw from it."""
 
+import math
+
 import pytest
 import torch
 
 from synthenv import catalogue, learners
-from synthenv.learners.replay import Replaying, minibatch, remember, ring
+from synthenv.learners.replay import Replaying, layout, minibatch, remember
 from synthenv.rollout import Steps
-from synthenv.tree import part
+from synthenv.tree import unravel
 from tests.probes import CARTPOLES, called, experience, pairs, quick
 
 POPULATION = 3
@@ -28,26 +30,33 @@ def test_the_newest_are_kept(world):
     steps, seen = experience(POPULATION, 15, 2, world=world), 0
     assert steps.terminated.any()
     assert steps.truncated.any()
-    replay = ring(4, 2 if steps.action.dim() == 4 else None, POPULATION, 10, torch.device("cpu"))
-    assert set(replay) == set(EVERY)
+    like = layout(4, 2 if steps.action.dim() == 4 else None)
+    assert tuple(like) == EVERY
+    replay = torch.zeros(POPULATION, 10, sum(math.prod(shape) for shape in like.values()))
     for k, new in enumerate(split(steps, 3), 1):
-        seen = remember(replay, new, seen)
+        seen = remember(replay, like, new, seen)
         assert seen == 6 * k
         kept = min(seen, 10)
+        held = unravel(replay[:, torch.arange(seen - kept, seen) % 10], like)
         for name in EVERY:
             lived = getattr(steps, name)[:, : 3 * k].flatten(1, 2)[:, -kept:]  # [P, kept, ...]
-            assert torch.equal(replay[name][:, torch.arange(seen - kept, seen) % 10], lived), name
-            assert replay[name].dtype == lived.dtype
+            assert torch.equal(held[name], lived.float()), name
 
 
 @pytest.mark.parametrize("seen", [1, 7, 20, 33])
 def test_minibatches_are_drawn_from_what_was_written(seen):
     """Rows that know their number: all of them are drawn, as often, by all members alike, and whole."""
     rows, batch = 20, 8000
-    number = torch.arange(rows, dtype=torch.float32).expand(POPULATION, -1)
-    replay = {"reward": number, "observation": number[..., None] * torch.tensor([1.0, -1.0])}
-    drawn = minibatch(replay, seen, batch, seeded())
+    like = layout(2, None)
+    number = torch.arange(rows, dtype=torch.float32)
+    row = torch.stack((number, -number, -number, number, number, number, number % 2), 1)
+    drawn = minibatch(row.expand(POPULATION, -1, -1), like, seen, batch, seeded())
     assert drawn["reward"].shape == (POPULATION, batch)
+    assert drawn["action"].dtype == torch.long
+    assert torch.equal(drawn["action"], drawn["reward"].long())
+    assert drawn["terminated"].dtype == torch.bool
+    assert torch.equal(drawn["terminated"], drawn["reward"] % 2 == 1)
+    assert torch.equal(drawn["following"], -drawn["observation"])
     assert torch.equal(drawn["reward"][0], drawn["reward"][1])
     assert torch.equal(drawn["observation"], drawn["reward"][..., None] * torch.tensor([1.0, -1.0]))
     written = min(seen, rows)
@@ -79,4 +88,4 @@ def test_learns_as_often_as_asked_and_not_before_warming_up(name, switches, worl
 def test_no_more_is_reserved_than_the_budget_fills(name, switches, world, budget, capacity, rows):
     learner = quick(name, world.spaces, **{**switches, "length": 4, "envs": 2, "capacity": capacity})
     agent = learner.init(learners.fill(learner, POPULATION, {}), budget, seeded())
-    assert {leaf.shape[:2] for leaf in part(agent, "replay").values()} == {(POPULATION, rows)}
+    assert agent["replay"].shape[:2] == (POPULATION, rows)

@@ -310,7 +310,7 @@ BAD = {
         Inner("a2c", settings={"activation": "gelu"}),
         "a2c.activation must be one of tanh, relu, silu, got",
     ),
-    "dueling": (Inner("dqn", settings={"dueling": True, "hidden": []}), "dueling needs a hidden layer"),
+    "dueling": (Inner("dqn", settings={"dueling": True, "hidden": []}), "dueling needs 1 hidden layers that"),
     "few": (Search("cma_es", population=2), "cma_es needs a population of at least 4, got 2"),
     "nobody": (Search(population=0), "search.population must be at least 1, got 0"),
     "own-activation": (replace(GOOD, activation="gelu"), "activation must be one of tanh, relu, silu, got 'gelu'"),
