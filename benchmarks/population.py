@@ -2,6 +2,7 @@
 
     python -m benchmarks.population                 a killed run goes on where it was
     python -m benchmarks.population --algorithms sac td3      a part of it first
+    python -m benchmarks.population --workers 1 --ways compiled --one-by-one 0      in one process, lines of their own
     python -m benchmarks.population --agents 16 --one-by-one 1 --populations 16 --episodes 5 --results runs/quick
 
 Every algorithm of the package, in the bandit of CartPole or of Pendulum. Three settings, the same for both sides: SB3's

@@ -20,6 +20,7 @@ from synthenv.tree import Tree
 
 HOW: dict[str, Any] = {"dynamic": False, "options": {"cpp_wrapper": True}}
 """Of torch.compile: sizes do not vary, and there is no Python between operations."""
+
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 

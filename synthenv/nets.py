@@ -112,7 +112,7 @@ def init_lecun(generator: torch.Generator, population: int, sizes: Sequence[int]
 
 
 Initial = Literal["uniform", "orthogonal", "lecun"]
-INITIAL: dict[str, Callable[[torch.Generator, int, Sequence[int]], Tree]] = {
+INITIAL: dict[Initial, Callable[[torch.Generator, int, Sequence[int]], Tree]] = {
     "uniform": init_uniform,
     "orthogonal": init_orthogonal,
     "lecun": init_lecun,

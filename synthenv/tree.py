@@ -6,6 +6,7 @@ part (``"reward.w0"``), so that a world can hold several networks in one tree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -55,6 +56,11 @@ def shapes(tree: Mapping[str, Tensor]) -> Shapes:
     return {name: tuple(leaf.shape[1:]) for name, leaf in tree.items()}
 
 
+def length(like: Shapes) -> int:
+    """D, the numbers that a member's leaves of these shapes hold."""
+    return sum(math.prod(shape) for shape in like.values())
+
+
 def ravel(tree: Mapping[str, Tensor]) -> Tensor:
     """Flatten every member: leaves [P, ...] -> [P, D], in the tree's own order."""
     return torch.cat([leaf.reshape(len(leaf), -1) for leaf in tree.values()], 1)
@@ -62,10 +68,9 @@ def ravel(tree: Mapping[str, Tensor]) -> Tensor:
 
 def unravel(flat: Tensor, like: Shapes) -> Tree:
     """Undo `ravel`: [P, D] -> leaves [P, ...]. Raises ValueError when D does not match."""
-    sizes = [torch.Size(shape).numel() for shape in like.values()]
-    if flat.shape[-1] != sum(sizes):
-        raise ValueError(f"expected {sum(sizes)} parameters a member, got {flat.shape[-1]}")
-    pieces = flat.split(sizes, -1)
+    if flat.shape[-1] != length(like):
+        raise ValueError(f"expected {length(like)} parameters a member, got {flat.shape[-1]}")
+    pieces = flat.split([math.prod(shape) for shape in like.values()], -1)
     return {
         name: piece.reshape(flat.shape[:-1] + shape) for (name, shape), piece in zip(like.items(), pieces, strict=True)
     }

@@ -68,6 +68,10 @@ def test_unravel_undoes_ravel_behind_any_leading_axes(lead):
                                   for leaf in found.values()], -1), flat)  # fmt: skip
 
 
+def test_length_counts_every_number():
+    assert tree.length({"w": (3, 3), "b": (2,), "reward": ()}) == 12
+
+
 def test_unravel_and_ravel_are_inverse():
     whole = members(5, 6, 7)
     whole["w0"] = torch.randn((3, 4, 2), generator=torch.Generator().manual_seed(0))

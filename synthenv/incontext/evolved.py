@@ -24,7 +24,7 @@ from synthenv.incontext.imagined import ImaginedWorld
 from synthenv.incontext.world import Simulator
 from synthenv.nets import init_uniform, layout, mlp
 from synthenv.rollout import Act
-from synthenv.tree import Tree, ravel, unravel
+from synthenv.tree import Tree, length, ravel, unravel
 from synthenv.worlds.payoff import payoff_of
 
 
@@ -79,7 +79,7 @@ class Kind(NamedTuple):
     @property
     def size(self) -> int:
         """D."""
-        return sum(torch.Size(shape).numel() for shape in layout(self.sizes).values())
+        return length(layout(self.sizes))
 
     def act(self, candidates: Tensor) -> Act:
         """Policies with parameters [P, D]: observations [P, N, O] to actions [P, N] or [P, N, A]."""

@@ -17,7 +17,7 @@ from synthenv import nets
 from synthenv.learners.base import Agent
 from synthenv.learners.replay import Replaying
 from synthenv.rollout import Steps
-from synthenv.tree import Tree, part, prefixed, ravel, unravel
+from synthenv.tree import Tree, length, part, prefixed, ravel, unravel
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Guided(Replaying):
     @cached_property
     def critic_length(self) -> int:
         """D', the parameters of a critic."""
-        return sum(torch.Size(shape).numel() for shape in nets.layout(self.critic_sizes).values())
+        return length(nets.layout(self.critic_sizes))
 
     @cached_property
     def box(self) -> spaces.Box | None:

@@ -6,7 +6,6 @@ in one row, so that drawing it reads one place in memory: numbers of choices and
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +19,7 @@ from synthenv.learners import base
 from synthenv.learners.base import Agent, Piece
 from synthenv.nets import Initial
 from synthenv.rollout import Steps
-from synthenv.tree import Shapes, Tree, prefixed, unravel
+from synthenv.tree import Shapes, Tree, length, prefixed, unravel
 from synthenv.worlds.base import Spaces
 
 
@@ -105,12 +104,11 @@ class Replaying:
         fresh = self.start(hyper, generator)
         population, device, a_round = len(hyper["rate"]), generator.device, self.length * self.envs
         rows = min(self.capacity, -(-steps // a_round) * a_round)
-        width = sum(math.prod(shape) for shape in self.row.values())
         return {
             **fresh,
             "seen": torch.zeros(population, dtype=torch.long, device=device),
             **prefixed("hyper", hyper),
-            "replay": torch.zeros((population, rows, width), device=device),
+            "replay": torch.zeros((population, rows, length(self.row)), device=device),
         }
 
     def update(self, agent: Agent, steps: Steps, generator: torch.Generator) -> Agent:

@@ -1,14 +1,12 @@
 """Replay memory, and what learners share that draw from it."""
 
-import math
-
 import pytest
 import torch
 
 from synthenv import catalogue, learners
 from synthenv.learners.replay import Replaying, layout, minibatch, remember
 from synthenv.rollout import Steps
-from synthenv.tree import unravel
+from synthenv.tree import length, unravel
 from tests.probes import CARTPOLES, called, experience, pairs, quick
 
 POPULATION = 3
@@ -32,7 +30,7 @@ def test_the_newest_are_kept(world):
     assert steps.truncated.any()
     like = layout(4, 2 if steps.action.dim() == 4 else None)
     assert tuple(like) == EVERY
-    replay = torch.zeros(POPULATION, 10, sum(math.prod(shape) for shape in like.values()))
+    replay = torch.zeros(POPULATION, 10, length(like))
     for k, new in enumerate(split(steps, 3), 1):
         seen = remember(replay, like, new, seen)
         assert seen == 6 * k
@@ -88,4 +86,6 @@ def test_learns_as_often_as_asked_and_not_before_warming_up(name, switches, worl
 def test_no_more_is_reserved_than_the_budget_fills(name, switches, world, budget, capacity, rows):
     learner = quick(name, world.spaces, **{**switches, "length": 4, "envs": 2, "capacity": capacity})
     agent = learner.init(learners.fill(learner, POPULATION, {}), budget, seeded())
-    assert agent["replay"].shape[:2] == (POPULATION, rows)
+    observed, action = learner.sizes
+    acted = 1 if learner.row["action"] == () else action
+    assert agent["replay"].shape == (POPULATION, rows, 2 * observed + acted + 2)
