@@ -33,6 +33,9 @@ PLAIN = 96
 """Rows that the process without one is projected on: it is for small contexts."""
 LARGE = 384
 """Rows from which on a context is large, and the process with a trend speaks for both."""
+ASIDE = 0.3
+"""In a small context the process with a trend measures inputs in no less than this share of how far they are from 0 on
+average: what hardly varied has not shown how far it does, and slopes in it are not to be followed there."""
 FINEST = 1e-5
 """Added to errors, in the context's units: records better than this are alike."""
 FARTHEST = 20.0
@@ -139,9 +142,10 @@ def solve(rows: Rows, shape: Shape, search: Search | None = None) -> Solution:
     size = torch.where(size > 1e-6 * (1e-6 + y.abs().amax(1, keepdim=True)), size, torch.ones_like(size))
     units = Units(scaling(x), middle, size)
     x, y = x[..., columns], (y - middle) / size
-    process = gaussian_process(x, y, varied, used, search)
+    small = x.shape[1] < LARGE
+    process = gaussian_process(x, y, varied, used, search, aside=ASIDE if small else 0.0)
     plain = process
-    if x.shape[1] < LARGE:
+    if small:
         refined = search.refined and x.shape[1] <= SCARCE
         brief = Search(search.rows, search.steps // (1 if x.shape[1] <= PLAIN else 2), refined)
         plain = gaussian_process(x, y, varied, used, brief, PLAIN, trend=False)

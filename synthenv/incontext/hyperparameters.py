@@ -18,7 +18,8 @@ from synthenv.incontext.kernel import JITTER, Kernel
 LARGEST = 8.0
 """Logarithms of hyperparameters end here, and at three times as much below."""
 SHORTEST = -3.0
-"""Logarithm of the shortest length scale: distances in units of shorter ones lose too many digits."""
+"""Logarithm of the shortest length scale, in standard deviations of the input: distances in units of shorter ones lose
+too many digits."""
 MOVES, LEAPS = 8, 4
 """Proposals of a chain, and steps to each."""
 ASIDE, FIRST_STRIDE = 0.5, 0.3
@@ -45,14 +46,25 @@ class Prior(NamedTuple):
 
     mean: Kernel
     spread: Kernel
+    shortest: Tensor
+    """[G, D], where logarithms of length scales end below."""
 
     def pick(self, some: Tensor) -> Prior:
         """Those of some processes, by index or bool [G]."""
-        return Prior(*(leaf.pick(some) for leaf in self))
+        return Prior(self.mean.pick(some), self.spread.pick(some), self.shortest[some])
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The least and the largest that hyperparameters may be, [G, P] each."""
+        at = self.mean.flat()
+        low, high = torch.full_like(at, -3 * LARGEST), torch.full_like(at, LARGEST)
+        low[:, :-3] = self.shortest
+        return low, high
 
 
-def usual(sizes: Tensor, inputs: int, trend: bool = True) -> Prior:
-    """Prior for outputs of variance about 1 and standardised inputs, of which sizes [G] out of D vary; leaves [G, ...].
+def usual(sizes: Tensor, deviation: Tensor, trend: bool = True) -> Prior:
+    """Prior for outputs of variance about 1 and centred inputs, of which sizes [G] out of D vary; leaves [G, ...].
+
+    deviation: [G, D] standard deviations of the inputs on the context.
 
     Without a trend there is no linear part and no constant: far from the data the process expects 0, not a line.
     Found by CMA-ES on tasks of the synthetic prior with 8 to 60 rows, for the smallest error on other rows: scales are
@@ -62,13 +74,14 @@ def usual(sizes: Tensor, inputs: int, trend: bool = True) -> Prior:
     flat = torch.zeros_like(size)
 
     def kernel(lengths: Tensor, smooth: Tensor, linear: Tensor, noise: Tensor, constant: float = 1.0) -> Kernel:
-        return Kernel(lengths.expand(-1, inputs), smooth, linear, noise, constant)
+        return Kernel(lengths.expand_as(deviation), smooth, linear, noise, constant)
 
+    shortest = SHORTEST + deviation.log()
     if not trend:
         mean = kernel(flat + 1.0, flat, flat - 3 * LARGEST, flat - 10, constant=0.0)
-        return Prior(mean, kernel(flat + 10, flat + 4, flat + 0.01, flat + 8))
+        return Prior(mean, kernel(flat + 10, flat + 4, flat + 0.01, flat + 8), shortest)
     mean = kernel(flat + 1.45, flat - 1.0, 0.7 - 0.7 * size, flat - 12.5)
-    return Prior(mean, kernel(flat + 10, flat + 4, flat + 4, flat + 8))
+    return Prior(mean, kernel(flat + 10, flat + 4, flat + 4, flat + 8), shortest)
 
 
 def likeliest(x: Tensor, y: Tensor, prior: Prior, begin: Kernel, steps: int) -> Kernel:
@@ -78,7 +91,7 @@ def likeliest(x: Tensor, y: Tensor, prior: Prior, begin: Kernel, steps: int) -> 
     (Rprop, Riedmiller and Braun 1993): scales that differ by orders of magnitude do not matter to it.
     """
     at = begin.flat()
-    low, high = bounds(at)
+    low, high = prior.bounds()
     length, before = torch.full_like(at, 0.4), torch.zeros_like(at)
     for _ in range(steps):
         slope = density(at, x, y, prior)[1]
@@ -105,7 +118,7 @@ def plausible(
     axes = principal(middle, x, y, prior)  # [G, P, P]
     of = torch.arange(len(middle), device=x.device).repeat_interleave(draws)
     x, y, prior, middle, axes = x[of], y[of], prior.pick(of), middle[of], axes[of]
-    low, high = bounds(middle)
+    low, high = prior.bounds()
 
     def noise() -> Tensor:
         return torch.randn(middle.shape, generator=generator, dtype=x.dtype).to(x.device)
@@ -156,13 +169,6 @@ def unpacked(at: Tensor, prior: Prior) -> Kernel:
     """Hyperparameters [G, P] under their names, with the prior's constant."""
     lengths, smooth, linear, noise = at.split([at.shape[1] - 3, 1, 1, 1], 1)
     return Kernel(lengths, smooth, linear, noise, prior.mean.constant)
-
-
-def bounds(at: Tensor) -> tuple[Tensor, Tensor]:
-    """The least and the largest that hyperparameters [G, P] may be, [P] each."""
-    low, high = at.new_full(at.shape[1:], -3 * LARGEST), at.new_full(at.shape[1:], LARGEST)
-    low[:-3] = SHORTEST
-    return low, high
 
 
 def density(at: Tensor, x: Tensor, y: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:

@@ -32,6 +32,13 @@ def test_a_constant_column_is_left_alone():
     assert torch.allclose(scaled[..., 0].std(1, correction=0), torch.ones(3, dtype=torch.float64))
 
 
+def test_what_hardly_varied_is_measured_in_its_distance_from_0():
+    x = torch.tensor([[4.9, 0.0, 7.0], [5.1, 2.0, 7.0]], dtype=torch.float64)[None]
+    wide = scaling(x, aside=0.3)
+    assert torch.allclose(wide.spread, torch.tensor([1.503330, 1.044031, 1.0], dtype=torch.float64))
+    assert torch.equal(wide.varies, scaling(x).varies)
+
+
 def test_degree_two_finds_a_quadratic_law():
     x, new = rows(60, 3), rows(20, 3, seed=1)
     assert (ridge(x, law(x), 2).predict(new)[0] - law(new)).square().mean() < 1e-6

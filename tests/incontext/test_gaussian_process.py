@@ -30,6 +30,24 @@ def test_finds_smooth_laws():
     assert (error[:, 1] < 1e-3).all()
 
 
+def test_slopes_are_given_to_inputs_that_have_shown_how_far_they_vary():
+    """Both inputs rise with every row; the first is at 5, where it hardly varied, the second around 0."""
+    along = torch.linspace(-1, 1, 10, dtype=DOUBLE)
+    x = torch.stack((5 + 0.01 * along, along), -1)[None]
+    new = torch.tensor([[[4.0, 0.5], [6.0, -0.5]]], dtype=DOUBLE)
+    alike, apart = (gaussian_process(x, x[..., 1:], aside=aside).predict(new)[0][..., 0] for aside in (0.0, 0.3))
+    assert torch.allclose(apart, new[..., 1], atol=0.1)
+    assert (alike - new[..., 1]).abs().min() > 10  # half the slope each, and 1 is 100 times as far as the first varied
+
+
+def test_wiggles_far_from_0_are_found():
+    x = 1000 + rows(60, 1)
+    y = torch.sin(3 * x)
+    assert (
+        gaussian_process(x, y, aside=0.3).predict(x[:, ::7] + 0.01)[0] - torch.sin(3 * (x[:, ::7] + 0.01))
+    ).abs().max() < 0.02
+
+
 def exact(fitted, x, y, keep):
     """Posterior mean at all rows from the rows kept, by the textbook: K (K + noise)^-1 y."""
     (part,) = fitted.parts

@@ -70,6 +70,17 @@ def test_processes_share_their_trust_by_how_sure_they_are():
     assert many.shared(trust, spread) is trust
 
 
+@pytest.mark.parametrize(("count", "wider"), [(LARGE - 1, True), (LARGE, False)])
+def test_a_small_context_may_lie_in_a_corner_of_the_task(count, wider):
+    rows, shape = task(count=count)
+    solution = solve(rows._replace(observation=rows.observation + 100), shape)
+    process, plain = solution.regressors[PROCESS - 1 : PROCESS + 1]
+    own = solution.units.inputs.spread[..., solution.columns]
+    assert torch.allclose(process.inputs.spread[..., 0], own[..., 0].hypot(own.new_tensor(30.0 * wider)), rtol=0.02)
+    if wider:
+        assert torch.equal(plain.inputs.spread, own)
+
+
 def test_untrained_it_believes_those_with_the_best_record(untrained):
     rows, shape = task()
     known = untrained.condition(rows, shape)
