@@ -52,17 +52,21 @@ class Scaling(NamedTuple):
         scaled = self(x)
         return torch.where(self.varies, scaled, scaled.clamp(-1, 1))
 
+    def widened(self, aside: float) -> Scaling:
+        """With spreads of at least a share `aside` of how far the centre is from 0, where columns vary at all.
 
-def scaling(x: Tensor, aside: float = 0.0) -> Scaling:
-    """Centre and standard deviation of the rows x [B, C, D].
+        Few rows of an episode vary far less than what they measure does: a car at -0.5, give or take 0.002, is at home
+        in tenths.
+        """
+        return self._replace(spread=torch.where(self.varies, self.spread.hypot(aside * self.centre), self.spread))
 
-    aside: the spread is at least this share of how far the centre is from 0. Few rows of an episode vary far less than
-    what they measure does: a car at -0.5, give or take 0.002, is at home in tenths.
-    """
+
+def scaling(x: Tensor) -> Scaling:
+    """Centre and standard deviation of the rows x [B, C, D]."""
     centre, spread = x.mean(1, keepdim=True), x.std(1, correction=0, keepdim=True)
     small = 1e-6 * centre.abs() + 1e-12  # what rounding leaves of a constant
     varies = spread > small
-    return Scaling(centre, torch.where(varies, spread.hypot(aside * centre), torch.ones_like(spread)), varies)
+    return Scaling(centre, torch.where(varies, spread, torch.ones_like(spread)), varies)
 
 
 def polynomial(x: Tensor, degree: int) -> Tensor:

@@ -144,19 +144,20 @@ def gaussian_process(
     """Fit processes on x [B, C, D], y [B, C, Y], outputs scaled to about 1.
 
     varied [B, D] and used [B, Y] bool say which inputs and outputs mean something, all unless given; `most` is the
-    number of rows that the kernel is projected on at most; aside: see `scaling`.
+    number of rows that the kernel is projected on at most; aside: see `Scaling.widened`.
     """
     search = search or Search()
     x, y = x.double(), y.double()
     varied = torch.ones_like(x[:, 0], dtype=torch.bool) if varied is None else varied
     used = torch.ones_like(y[:, 0], dtype=torch.bool) if used is None else used
-    inputs, offset = scaling(x, aside), y.mean(1, keepdim=True)
+    own, offset = scaling(x), y.mean(1, keepdim=True)
+    inputs = own.widened(aside)
     varies = (y != y[:, :1]).any(1) | (x.shape[1] < FEW)
     if not trend:
         offset = offset.masked_fill((used & varies)[:, None], 0.0)
     task, slot = (used & varies).nonzero(as_tuple=True)
     rows, targets = inputs(x)[task], (y - offset).mT[task, slot][..., None]  # [G, C, D], [G, C, 1]
-    prior = usual(varied.sum(1)[task], (scaling(x).spread / inputs.spread)[task, 0], trend)
+    prior = usual(varied.sum(1)[task], (own.spread / inputs.spread)[task, 0], trend)
     some = spread_over(x.shape[1], min(most, search.rows))
     steps = round(search.steps * (search.rows / len(some)) ** 0.75)
     kernel = likeliest(rows[:, some], targets[:, some], prior, prior.mean, steps)

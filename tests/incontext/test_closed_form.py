@@ -34,7 +34,7 @@ def test_a_constant_column_is_left_alone():
 
 def test_what_hardly_varied_is_measured_in_its_distance_from_0():
     x = torch.tensor([[4.9, 0.0, 7.0], [5.1, 2.0, 7.0]], dtype=torch.float64)[None]
-    wide = scaling(x, aside=0.3)
+    wide = scaling(x).widened(0.3)
     assert torch.allclose(wide.spread, torch.tensor([1.503330, 1.044031, 1.0], dtype=torch.float64))
     assert torch.equal(wide.varies, scaling(x).varies)
 
